@@ -1,0 +1,95 @@
+"""The swarm's log: what an event is called, and which stage a recorded event wakes.
+
+An event is `noun.what`: for a status change the noun and the new status, otherwise one of `OTHER`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from orchestration.domain.states import (
+    AttemptStatus,
+    EntryStatus,
+    IterationStatus,
+    Status,
+    SubtaskStatus,
+    SwarmStatus,
+)
+
+VERSION = 1
+
+
+class Noun(StrEnum):
+    SWARM = "swarm"
+    SUBTASK = "subtask"
+    ATTEMPT = "attempt"
+    ENTRY = "merge_entry"
+    PLAN = "plan"
+
+
+class Stage(StrEnum):
+    PLAN = "plan"
+    DISPATCH = "dispatch"
+    EXECUTE = "execute"
+    MERGE = "merge"
+    FINISH = "finish"
+
+
+# Facts that are no status change.
+OTHER = frozenset(
+    {
+        "swarm.submitted",
+        "swarm.started",  # the base commit is pinned and the integration branch made
+        "swarm.noted",  # something a person should know, with its sentence
+        "swarm.published",  # the branch was put where its requester can see it
+        "swarm.checked",  # one of the repository's checks ran on the result
+        "plan.retrying",
+        "attempt.progressed",
+        "artifact.saved",
+    }
+)
+
+NOUN_OF: Mapping[type[Status], Noun] = {
+    SwarmStatus: Noun.SWARM,
+    SubtaskStatus: Noun.SUBTASK,
+    AttemptStatus: Noun.ATTEMPT,
+    EntryStatus: Noun.ENTRY,
+    IterationStatus: Noun.PLAN,
+}
+
+KINDS = OTHER | {f"{noun}.{status}" for kind, noun in NOUN_OF.items() for status in kind}
+
+
+def kind_of(status: Status) -> str:
+    return f"{NOUN_OF[type(status)]}.{status}"
+
+
+# Which stages look again after an event. Execute is woken with the attempt, the others with the swarm.
+_COLLECT = (Stage.DISPATCH, Stage.PLAN)
+NUDGES: Mapping[str, tuple[Stage, ...]] = {
+    "swarm.submitted": (Stage.PLAN,),
+    "swarm.planning": (Stage.PLAN,),
+    "swarm.running": (Stage.DISPATCH, Stage.PLAN, Stage.MERGE),
+    "swarm.finalizing": (Stage.FINISH,),
+    "plan.done": _COLLECT,
+    "plan.failed": (Stage.PLAN,),
+    "plan.lost": (Stage.PLAN,),
+    "subtask.pending": (Stage.DISPATCH,),
+    "subtask.complete": _COLLECT,
+    "subtask.failed": _COLLECT,
+    "subtask.timed_out": _COLLECT,
+    "subtask.blocked": _COLLECT,
+    "subtask.conflict": _COLLECT,
+    "subtask.cancelled": _COLLECT,
+    "attempt.assigned": (Stage.EXECUTE,),
+    "merge_entry.queued": (Stage.MERGE,),
+}
+
+
+def group_of(swarm_id: str) -> str:
+    """The live channel of one swarm's pages; `swarm_id` is its public id."""
+    return f"swarm.{swarm_id}"
+
+
+BOARD_GROUP = "board"

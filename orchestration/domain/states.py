@@ -1,0 +1,162 @@
+"""The life of every row: which statuses exist, which change into which, and which are the end.
+
+Everything that decides a status change is in the table below; who performs it is stages/transition.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from orchestration.domain.errors import SwarmsiteError
+
+
+class SwarmStatus(StrEnum):
+    PLANNING = "planning"  # no plan yet: the first planner call is due or running
+    AWAITING_APPROVAL = "awaiting_approval"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINALIZING = "finalizing"  # nothing left to do but to drain the queue and run the final checks
+    SUCCEEDED = "succeeded"
+    PARTLY_SUCCEEDED = "partly_succeeded"  # something landed, something did not
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class SubtaskStatus(StrEnum):
+    PENDING = "pending"
+    BLOCKED = "blocked"  # a dependency will not come, or the agent said that it cannot go on
+    ASSIGNED = "assigned"
+    RUNNING = "running"
+    WAITING = "waiting"  # for children, an answer or a person
+    HANDED_OFF = "handed_off"  # verified, on its way to land
+    CONFLICT = "conflict"
+    COMPLETE = "complete"  # verified and landed, or no change was due
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+
+
+class AttemptStatus(StrEnum):
+    ASSIGNED = "assigned"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    BLOCKED = "blocked"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    LOST = "lost"  # its process died: the lease ran out
+
+
+class EntryStatus(StrEnum):
+    QUEUED = "queued"
+    MERGING = "merging"
+    GATING = "gating"
+    CONFLICT = "conflict"
+    LANDED = "landed"
+    REJECTED = "rejected"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+
+
+class IterationStatus(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+Status = SwarmStatus | SubtaskStatus | AttemptStatus | EntryStatus | IterationStatus
+
+S, T, A, E, I = SwarmStatus, SubtaskStatus, AttemptStatus, EntryStatus, IterationStatus  # noqa: E741
+
+TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+    S.PLANNING: frozenset({S.AWAITING_APPROVAL, S.RUNNING, S.PAUSED, S.FINALIZING, S.FAILED, S.CANCELLED}),
+    S.AWAITING_APPROVAL: frozenset({S.RUNNING, S.FAILED, S.CANCELLED}),
+    S.RUNNING: frozenset({S.PAUSED, S.FINALIZING, S.FAILED, S.CANCELLED}),
+    S.PAUSED: frozenset({S.PLANNING, S.RUNNING, S.FAILED, S.CANCELLED}),
+    S.FINALIZING: frozenset({S.RUNNING, S.SUCCEEDED, S.PARTLY_SUCCEEDED, S.FAILED, S.CANCELLED}),
+    S.SUCCEEDED: frozenset(),
+    S.PARTLY_SUCCEEDED: frozenset(),
+    S.FAILED: frozenset(),
+    S.CANCELLED: frozenset(),
+    T.PENDING: frozenset({T.ASSIGNED, T.BLOCKED, T.CANCELLED}),
+    T.BLOCKED: frozenset({T.PENDING, T.CANCELLED}),
+    T.ASSIGNED: frozenset({T.RUNNING, T.PENDING, T.FAILED, T.CANCELLED}),
+    T.RUNNING: frozenset(
+        {T.PENDING, T.BLOCKED, T.WAITING, T.HANDED_OFF, T.COMPLETE, T.FAILED, T.TIMED_OUT, T.CANCELLED}
+    ),
+    T.WAITING: frozenset({T.PENDING, T.RUNNING, T.HANDED_OFF, T.COMPLETE, T.FAILED, T.TIMED_OUT, T.CANCELLED}),
+    T.HANDED_OFF: frozenset({T.PENDING, T.WAITING, T.COMPLETE, T.CONFLICT, T.FAILED, T.CANCELLED}),
+    T.CONFLICT: frozenset({T.PENDING, T.HANDED_OFF, T.COMPLETE, T.FAILED, T.CANCELLED}),
+    T.FAILED: frozenset({T.PENDING, T.CANCELLED}),
+    T.TIMED_OUT: frozenset({T.PENDING, T.CANCELLED}),
+    T.COMPLETE: frozenset(),
+    T.CANCELLED: frozenset(),
+    A.ASSIGNED: frozenset({A.RUNNING, A.FAILED, A.CANCELLED, A.LOST}),
+    A.RUNNING: frozenset({A.WAITING, A.COMPLETE, A.PARTIAL, A.BLOCKED, A.FAILED, A.TIMED_OUT, A.CANCELLED, A.LOST}),
+    A.WAITING: frozenset({A.RUNNING, A.FAILED, A.TIMED_OUT, A.CANCELLED, A.LOST}),
+    A.COMPLETE: frozenset(),
+    A.PARTIAL: frozenset(),
+    A.BLOCKED: frozenset(),
+    A.FAILED: frozenset(),
+    A.TIMED_OUT: frozenset(),
+    A.CANCELLED: frozenset(),
+    A.LOST: frozenset(),
+    E.QUEUED: frozenset({E.MERGING, E.CONFLICT, E.REJECTED, E.SUPERSEDED, E.CANCELLED}),
+    E.MERGING: frozenset({E.QUEUED, E.GATING, E.LANDED, E.CONFLICT, E.REJECTED}),
+    E.GATING: frozenset({E.QUEUED, E.MERGING, E.CONFLICT, E.REJECTED, E.CANCELLED}),
+    E.CONFLICT: frozenset({E.QUEUED, E.REJECTED, E.SUPERSEDED, E.CANCELLED}),
+    E.LANDED: frozenset(),
+    E.REJECTED: frozenset(),
+    E.SUPERSEDED: frozenset(),
+    E.CANCELLED: frozenset(),
+    I.RUNNING: frozenset({I.DONE, I.FAILED, I.LOST}),
+    I.DONE: frozenset(),
+    I.FAILED: frozenset(),
+    I.LOST: frozenset(),
+}
+
+# Where a row of each kind begins; the diagrams and the reachability test start here.
+INITIAL: tuple[Status, ...] = (S.PLANNING, T.PENDING, A.ASSIGNED, E.QUEUED, I.RUNNING)
+
+SWARM_OVER = frozenset({S.SUCCEEDED, S.PARTLY_SUCCEEDED, S.FAILED, S.CANCELLED})
+SWARM_ACTIVE = frozenset(S) - SWARM_OVER
+ATTEMPT_LIVE = frozenset({A.ASSIGNED, A.RUNNING, A.WAITING})
+ATTEMPT_HOLDS_SLOT = frozenset({A.ASSIGNED, A.RUNNING})
+ENTRY_OPEN = frozenset({E.QUEUED, E.MERGING, E.GATING})
+# Nothing will happen to it any more unless a person or the planner does something.
+SUBTASK_SETTLED = frozenset({T.BLOCKED, T.CONFLICT, T.COMPLETE, T.FAILED, T.TIMED_OUT, T.CANCELLED})
+# A dependency in one of these will not be met.
+SUBTASK_LOST = frozenset({T.BLOCKED, T.CONFLICT, T.FAILED, T.TIMED_OUT, T.CANCELLED})
+
+
+class IllegalTransition(SwarmsiteError):
+    """The table has no such change: a bug in the caller, never something a user can cause."""
+
+
+def may(old: Status, new: Status) -> bool:
+    return new in TRANSITIONS[old]
+
+
+def require(old: Status, new: Status) -> None:
+    """Raises IllegalTransition where the table does not know the change."""
+    if not may(old, new):
+        raise IllegalTransition(f"{type(old).__name__}: {old} does not become {new}.")
+
+
+def is_final(status: Status) -> bool:
+    return not TRANSITIONS[status]
+
+
+def diagram(kind: type[Status]) -> str:
+    """The kind's table as a Mermaid state diagram; docs/states.md is made of these."""
+    lines = ["stateDiagram-v2"]
+    for old, news in TRANSITIONS.items():
+        if isinstance(old, kind):
+            lines += [f"    [*] --> {old}"] if old in INITIAL else []
+            lines += [f"    {old} --> {new}" for new in sorted(news)]
+            lines += [] if news else [f"    {old} --> [*]"]
+    return "\n".join(lines)

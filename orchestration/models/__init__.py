@@ -1,0 +1,32 @@
+"""The rows: fields, constraints made from the domain's enums, and the reads that need one table."""
+
+from __future__ import annotations
+
+from orchestration.models.accounts import Membership, Team, User
+from orchestration.models.checks import CheckRun
+from orchestration.models.events import Event
+from orchestration.models.leases import Lease
+from orchestration.models.merges import MergeEntry
+from orchestration.models.repositories import ModelEndpoint, Repository
+from orchestration.models.swarms import ModelCall, PlanIteration, Swarm
+from orchestration.models.work import Artifact, Attempt, Handoff, Step, Subtask
+
+__all__ = [
+    "Artifact",
+    "Attempt",
+    "CheckRun",
+    "Event",
+    "Handoff",
+    "Lease",
+    "Membership",
+    "MergeEntry",
+    "ModelCall",
+    "ModelEndpoint",
+    "PlanIteration",
+    "Repository",
+    "Step",
+    "Subtask",
+    "Swarm",
+    "Team",
+    "User",
+]

@@ -1,0 +1,47 @@
+"""Places in the merge queue."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from orchestration.domain.states import ENTRY_OPEN, EntryStatus
+from orchestration.models.fields import one_of, public_id, status_field
+from orchestration.models.swarms import Swarm
+from orchestration.models.work import Attempt, Subtask
+
+
+class MergeEntry(models.Model):
+    public_id = public_id()
+    swarm = models.ForeignKey(Swarm, on_delete=models.CASCADE, related_name="merge_entries")
+    subtask = models.ForeignKey(Subtask, on_delete=models.CASCADE, related_name="merge_entries")
+    attempt = models.OneToOneField(Attempt, on_delete=models.CASCADE, related_name="merge_entry")
+    head_sha = models.CharField(max_length=40, help_text="Exactly what will land; a newer one is another entry.")
+    priority = models.PositiveSmallIntegerField(default=5)
+    status = status_field(EntryStatus, EntryStatus.QUEUED)
+    status_reason = models.TextField(blank=True)
+    conflict_paths = models.JSONField(default=list)
+    intent_old = models.CharField(max_length=40, blank=True, help_text="The tip that the intent was written for.")
+    intent_new = models.CharField(max_length=40, blank=True, help_text="The commit that the tip is to become.")
+    landed_sha = models.CharField(max_length=40, blank=True)
+    infra_failures = models.PositiveSmallIntegerField(default=0)
+    enqueued_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+        verbose_name_plural = "merge entries"
+        constraints = [
+            one_of("status", EntryStatus, "entry_status_known"),
+            models.UniqueConstraint(
+                fields=["swarm"], condition=models.Q(status="merging"), name="one_merging_entry_per_branch"
+            ),
+            models.UniqueConstraint(
+                fields=["subtask"],
+                condition=models.Q(status__in=sorted(ENTRY_OPEN)),
+                name="one_open_entry_per_subtask",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status="landed") | ~models.Q(landed_sha=""), name="landed_entry_has_sha"
+            ),
+        ]
+        indexes = [models.Index(fields=["swarm", "status"], name="entry_by_status")]

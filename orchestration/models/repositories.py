@@ -1,0 +1,72 @@
+"""What a team works on, and with which model services."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+
+from orchestration.models.accounts import Team
+from orchestration.models.fields import money, public_id
+
+
+class Repository(models.Model):
+    public_id = public_id()
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="repositories")
+    name = models.CharField(max_length=80)
+    url = models.CharField(max_length=2000, help_text="An https URL or a local path that an operator allowed.")
+    branch = models.CharField(max_length=200, blank=True, help_text="Empty: the repository's default branch.")
+    checks = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Shell commands, run in the sandbox on the result; every one must exit with 0.",
+    )
+    check_timeout_s = models.PositiveIntegerField(
+        default=600, validators=[MinValueValidator(1), MaxValueValidator(7200)]
+    )
+    network = models.BooleanField(default=False, help_text="Whether commands in the sandbox may use the network.")
+    is_demo = models.BooleanField(default=False, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = "repositories"
+        constraints = [
+            models.UniqueConstraint(fields=["team", "name"], name="repository_name_unique_in_team"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ModelEndpoint(models.Model):
+    """A model service. The key itself is never here, only the name of the variable that holds it."""
+
+    class Kind(models.TextChoices):
+        OPENAI = "openai", "OpenAI chat completions"
+        ANTHROPIC = "anthropic", "Anthropic messages"
+
+    public_id = public_id()
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="endpoints")
+    name = models.CharField(max_length=80)
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.OPENAI)
+    base_url = models.URLField(max_length=500)
+    model = models.CharField(max_length=200)
+    key_env = models.CharField(max_length=100, blank=True, help_text="Name of the environment variable with the key.")
+    input_price = money(help_text="US dollars per million input tokens.")
+    output_price = money(help_text="US dollars per million output tokens.")
+    max_concurrent = models.PositiveIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)]
+    )
+    weight = models.PositiveIntegerField(default=100, help_text="Higher is asked first.")
+    enabled = models.BooleanField(default=True)
+    is_demo = models.BooleanField(default=False, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-weight", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["team", "name"], name="endpoint_name_unique_in_team"),
+            models.CheckConstraint(condition=models.Q(kind__in=["openai", "anthropic"]), name="endpoint_kind_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

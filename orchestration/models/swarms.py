@@ -1,0 +1,128 @@
+"""A submitted request, its planning, and what its model calls cost."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from orchestration.domain.states import SWARM_ACTIVE, IterationStatus, SwarmStatus
+from orchestration.models.accounts import User
+from orchestration.models.fields import money, one_of, public_id, status_field
+from orchestration.models.repositories import ModelEndpoint, Repository
+
+
+class SwarmQuerySet(models.QuerySet["Swarm"]):
+    def active(self) -> SwarmQuerySet:
+        return self.filter(status__in=SWARM_ACTIVE)
+
+    def visible_to(self, user: User) -> SwarmQuerySet:
+        if user.is_staff:
+            return self
+        return self.filter(repository__team__memberships__user=user)
+
+
+class Swarm(models.Model):
+    public_id = public_id()
+    requester = models.ForeignKey(User, on_delete=models.PROTECT, related_name="swarms")
+    repository = models.ForeignKey(Repository, on_delete=models.PROTECT, related_name="swarms")
+    endpoint = models.ForeignKey(ModelEndpoint, on_delete=models.PROTECT, related_name="swarms")
+    title = models.CharField(max_length=200)
+    request = models.TextField()
+    config = models.JSONField(default=dict, help_text="domain.config.SwarmConfig, every field.")
+    priority = models.PositiveSmallIntegerField(default=5)
+
+    status = status_field(SwarmStatus, SwarmStatus.PLANNING)
+    status_reason = models.TextField(blank=True)
+    resume_to = models.CharField(max_length=20, blank=True, help_text="What a paused swarm becomes again.")
+    planning_done = models.BooleanField(default=False)
+    plan_failures = models.PositiveSmallIntegerField(default=0, help_text="Failed planner calls in a row.")
+    plan_not_before = models.DateTimeField(null=True, blank=True)
+    verified = models.BooleanField(null=True, help_text="None: not over. False: the repository has no checks.")
+
+    base_branch = models.CharField(max_length=200, blank=True)
+    base_sha = models.CharField(max_length=40, blank=True)
+    head_sha = models.CharField(max_length=40, blank=True)
+    last_seq = models.PositiveBigIntegerField(default=0)
+
+    tool_calls = models.PositiveIntegerField(default=0)
+    tokens = models.PositiveBigIntegerField(default=0)
+    cost_usd = money()
+    stats = models.JSONField(default=dict, help_text="domain.stats, written once when the swarm is over.")
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = SwarmQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            one_of("status", SwarmStatus, "swarm_status_known"),
+            models.CheckConstraint(
+                condition=models.Q(status__in=sorted(SWARM_ACTIVE)) | models.Q(finished_at__isnull=False),
+                name="swarm_over_has_finished_at",
+            ),
+        ]
+        indexes = [models.Index(fields=["status"], name="swarm_by_status")]  # the board and the tick
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def branch(self) -> str:
+        """The integration branch, ours alone."""
+        return f"swarm/{self.public_id}"
+
+
+class PlanIteration(models.Model):
+    """One call of the planner (with its repair round). At most one runs in a swarm."""
+
+    swarm = models.ForeignKey(Swarm, on_delete=models.CASCADE, related_name="iterations")
+    number = models.PositiveIntegerField()
+    status = status_field(IterationStatus, IterationStatus.RUNNING)
+    status_reason = models.TextField(blank=True)
+    lease_token = models.CharField(max_length=40, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    scratchpad = models.TextField(blank=True)
+    planner_said_done = models.BooleanField(default=False)
+    repaired = models.BooleanField(default=False)
+    problems = models.JSONField(default=list, help_text="What was wrong with the answer, a sentence each.")
+    steps = models.PositiveIntegerField(default=0)
+    handoffs_seen = models.PositiveIntegerField(default=0, help_text="How many handoffs the planner had been told.")
+    tokens = models.PositiveBigIntegerField(default=0)
+    cost_usd = money()
+    started_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [
+            one_of("status", IterationStatus, "iteration_status_known"),
+            models.UniqueConstraint(fields=["swarm", "number"], name="iteration_number_unique"),
+            models.UniqueConstraint(
+                fields=["swarm"], condition=models.Q(status="running"), name="one_running_iteration"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"plan {self.number}"
+
+
+class ModelCall(models.Model):
+    """One call of a model service, accounted."""
+
+    swarm = models.ForeignKey(Swarm, on_delete=models.CASCADE, related_name="model_calls")
+    attempt = models.ForeignKey(
+        "orchestration.Attempt", on_delete=models.CASCADE, null=True, related_name="model_calls"
+    )
+    endpoint = models.ForeignKey(ModelEndpoint, on_delete=models.PROTECT, related_name="calls")
+    purpose = models.CharField(max_length=20)  # planner, worker
+    input_tokens = models.PositiveIntegerField(default=0)
+    output_tokens = models.PositiveIntegerField(default=0)
+    estimated = models.BooleanField(default=False, help_text="The service told no usage.")
+    cost_usd = money()
+    latency_ms = models.PositiveIntegerField(default=0)
+    retries = models.PositiveSmallIntegerField(default=0)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pk"]

@@ -1,0 +1,12 @@
+"""The Celery application. A message says only "look at row N"; the rows decide."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "swarmsite.settings")
+app = Celery("swarmsite")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["orchestration"])

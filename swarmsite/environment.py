@@ -1,0 +1,125 @@
+"""Typed readers of the environment. A wrong value stops the start with a sentence, never with a guess."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+
+
+def text(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def boolean(name: str, *, default: bool) -> bool:
+    raw = text(name).lower()
+    if not raw:
+        return default
+    if raw in _TRUE | _FALSE:
+        return raw in _TRUE
+    raise ImproperlyConfigured(f"{name} is {raw!r}; write one of: true, false.")
+
+
+def integer(name: str, default: int, *, low: int, high: int) -> int:
+    raw = text(name)
+    if not raw:
+        return default
+    try:
+        value = int(raw)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} is {raw!r}; write a whole number from {low} to {high}.") from None
+    if not low <= value <= high:
+        raise ImproperlyConfigured(f"{name} is {value}; it must lie between {low} and {high}.")
+    return value
+
+
+def choice(name: str, default: str, options: tuple[str, ...]) -> str:
+    raw = text(name, default).lower()
+    if raw not in options:
+        raise ImproperlyConfigured(f"{name} is {raw!r}; write one of: {', '.join(options)}.")
+    return raw
+
+
+def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text(name).split(",") if word.strip()) or default
+
+
+def url(name: str, default: str = "", *, schemes: tuple[str, ...] = ("http", "https")) -> str:
+    raw = text(name, default)
+    if raw and (urlsplit(raw).scheme not in schemes or not urlsplit(raw).hostname):
+        raise ImproperlyConfigured(f"{name} is {raw!r}; write a URL that begins with {' or '.join(schemes)}://.")
+    return raw.rstrip("/")
+
+
+def data_directory(default: Path) -> Path:
+    """SWARM_DATA_DIR, made with mode 700 where it is missing."""
+    path = Path(text("SWARM_DATA_DIR", str(default))).expanduser().resolve()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(f"SWARM_DATA_DIR {path} cannot be made: {error.strerror}.") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ImproperlyConfigured(f"SWARM_DATA_DIR {path} cannot be written by this user.")
+    return path
+
+
+def secret_key(data: Path) -> str:
+    """SECRET_KEY, or one that is made once and kept in the data directory with mode 600."""
+    given = text("SECRET_KEY")
+    if given:
+        if len(given) < 32:
+            raise ImproperlyConfigured("SECRET_KEY is shorter than 32 characters; write a longer random one.")
+        return given
+    path = data / "secret-key"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text()
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(50))
+    return path.read_text()
+
+
+def database(data: Path) -> dict[str, Any]:
+    """DATABASE_URL (postgresql:// or sqlite:///), or SQLite in the data directory."""
+    raw = text("DATABASE_URL")
+    parts = urlsplit(raw)
+    if not raw or parts.scheme == "sqlite":
+        path = parts.path.removeprefix("/") if raw else ""
+        return _sqlite(path or str(data / "swarmsite.sqlite3"))
+    if parts.scheme not in {"postgresql", "postgres"}:
+        raise ImproperlyConfigured(
+            f"DATABASE_URL begins with {parts.scheme or 'nothing'!r}; write postgresql://user@host/name or "
+            "sqlite:////path/to/file, or leave it out."
+        )
+    query = dict(parse_qsl(parts.query))
+    options: dict[str, Any] = {"pool": {"min_size": 1, "max_size": int(query.pop("pool", "20")), "timeout": 30}}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": query.pop("host", parts.hostname or ""),
+        "PORT": str(parts.port or ""),
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": options | query,
+    }
+
+
+def _sqlite(path: str) -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": path,
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 30,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+        },
+    }
