@@ -1,0 +1,111 @@
+"""What an agent hands off, and what we make of it: done is our verdict, never the agent's word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestration.domain.errors import InvalidInput
+from orchestration.domain.states import AttemptStatus
+from orchestration.domain.validation import sentences
+
+
+class Claim(StrEnum):
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    BLOCKED = "blocked"
+    FAILED = "failed"
+
+
+Remark = Annotated[str, Field(max_length=4000)]
+
+
+class SubmittedHandoff(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    status: Claim
+    summary: Annotated[str, Field(min_length=1, max_length=20_000)]
+    concerns: Annotated[list[Remark], Field(max_length=50)] = []
+    suggestions: Annotated[list[Remark], Field(max_length=50)] = []
+
+
+def parse_handoff(arguments: Mapping[str, Any]) -> SubmittedHandoff:
+    """The shape of `handoff`; raises InvalidInput with what is wrong."""
+    try:
+        return SubmittedHandoff.model_validate(arguments)
+    except ValidationError as error:
+        raise InvalidInput(" ".join(sentences(error))) from None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One command's end. `output` is bounded; `exit_code` is None where it was killed."""
+
+    command: str
+    exit_code: int | None
+    output: str
+    duration_ms: int
+    limit: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.exit_code == 0 and not self.limit
+
+    @property
+    def ending(self) -> str:
+        return self.limit or f"exit code {self.exit_code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What we found in the workspace when the agent handed off."""
+
+    changed: bool
+    marked_paths: tuple[str, ...]  # added conflict markers
+    outside_paths: tuple[str, ...]  # changed, but outside the bound directory
+    checks: tuple[CheckResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    status: AttemptStatus
+    reason: str
+    suspicious: str = ""
+
+
+def objections(kind: str, evidence: Evidence) -> list[str]:
+    """Why a claim of `complete` cannot be believed, a sentence each; the agent is told them and may mend."""
+    found = []
+    if kind == "change" and not evidence.changed:
+        found.append("Nothing was changed although the subtask asks for a change.")
+    if kind != "change" and evidence.changed:
+        found.append(f"Files were changed although this is a {kind} subtask.")
+    if evidence.marked_paths:
+        found.append(f"Conflict markers stand in {_named(evidence.marked_paths)}.")
+    if evidence.outside_paths:
+        found.append(f"Files outside the allowed directory were changed: {_named(evidence.outside_paths)}.")
+    found += [
+        f"The acceptance check `{check.command}` did not pass ({check.ending})."
+        for check in evidence.checks
+        if not check.passed
+    ]
+    return found
+
+
+def verdict(claim: Claim, kind: str, evidence: Evidence) -> Verdict:
+    """The attempt's status: the agent's own where it admits less than complete, otherwise what we found."""
+    if claim is not Claim.COMPLETE:
+        return Verdict(AttemptStatus(claim.value), f"The agent handed off as {claim}.")
+    found = objections(kind, evidence)
+    if found:
+        return Verdict(AttemptStatus.FAILED, " ".join(found), suspicious=f"It was handed off as complete. {found[0]}")
+    return Verdict(AttemptStatus.COMPLETE, "")
+
+
+def _named(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(paths[:3]) + more

@@ -1,0 +1,27 @@
+"""Turns pydantic's findings into sentences that a person or a model can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pydantic import ValidationError
+
+MOST = 5  # a reader mends five things at a time
+
+
+def sentences(error: ValidationError, *, known: Collection[str] = ()) -> list[str]:
+    """One sentence a finding, at most `MOST` and a closing count."""
+    found = error.errors(include_url=False)
+    told = [_sentence(".".join(str(part) for part in one["loc"]), one["type"], one["msg"], known) for one in found]
+    more = [f"And {len(told) - MOST} more."] if len(told) > MOST else []
+    return told[:MOST] + more
+
+
+def _sentence(where: str, kind: str, message: str, known: Collection[str]) -> str:
+    if kind == "extra_forbidden":
+        return f"{where} is not known; the fields are {', '.join(sorted(known))}."
+    if kind == "missing":
+        return f"{where} is missing."
+    text = message.removeprefix("Value error, ")
+    text = text[:1].lower() + text[1:]
+    return f"{where}: {text}." if where else f"{text[:1].upper()}{text[1:]}."
