@@ -82,8 +82,6 @@ def objections(kind: str, evidence: Evidence) -> list[str]:
     found = []
     if kind == "change" and not evidence.changed:
         found.append("Nothing was changed although the subtask asks for a change.")
-    if kind != "change" and evidence.changed:
-        found.append(f"Files were changed although this is a {kind} subtask.")
     if evidence.marked_paths:
         found.append(f"Conflict markers stand in {_named(evidence.marked_paths)}.")
     if evidence.outside_paths:

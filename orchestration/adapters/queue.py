@@ -1,0 +1,20 @@
+"""Nudges: "look at row N". Losing one costs a tick's delay and nothing else."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import current_app
+from kombu.exceptions import OperationalError
+
+from orchestration.domain.events import Stage
+
+logger = logging.getLogger(__name__)
+
+
+def nudge(stage: Stage, row_id: int) -> None:
+    """Ask some worker to run `stage` for a row. A broker that is away is logged: the tick asks again."""
+    try:
+        current_app.send_task(f"orchestration.{stage}", args=[row_id], ignore_result=True, retry=False)
+    except OperationalError as error:
+        logger.warning("The broker took no nudge for %s %s: %s", stage, row_id, error)

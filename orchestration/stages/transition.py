@@ -1,0 +1,175 @@
+"""The only writer of a status. The domain's table says whether a change may be, a conditional UPDATE says
+whether we are the one, and its event is written in the same transaction with the swarm's next `seq`.
+
+Rows are locked item first, swarm last: so the events of a transaction are numbered at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from orchestration.adapters import live, queue
+from orchestration.domain.errors import SwarmsiteError
+from orchestration.domain.events import BOARD_GROUP, KINDS, NUDGES, Stage, group_of, kind_of
+from orchestration.domain.states import (
+    ENTRY_OPEN,
+    SUBTASK_SETTLED,
+    AttemptStatus,
+    EntryStatus,
+    IterationStatus,
+    Status,
+    SubtaskStatus,
+    SwarmStatus,
+    is_final,
+    require,
+)
+from orchestration.models import Attempt, Event, MergeEntry, PlanIteration, Subtask, Swarm
+
+Row = Swarm | Subtask | Attempt | MergeEntry | PlanIteration
+
+_KIND: Mapping[type[models.Model], type[Status]] = {
+    Swarm: SwarmStatus,
+    Subtask: SubtaskStatus,
+    Attempt: AttemptStatus,
+    MergeEntry: EntryStatus,
+    PlanIteration: IterationStatus,
+}
+
+
+class Superseded(SwarmsiteError):
+    """Somebody else changed the row first; the whole transaction was rolled back."""
+
+
+class Moves:
+    """Changes that happen together or not at all. Made by `moves`, never directly."""
+
+    def __init__(self, swarm: Swarm) -> None:
+        self._swarm = swarm
+        self._events: list[tuple[str, dict[str, Any]]] = []
+        self._nudges: dict[tuple[Stage, int], None] = {}
+
+    def advance(self, row: Row, to: Status, *, reason: str = "", lease: str | None = None, **fields: Any) -> None:
+        """Raises Superseded where `row` is no longer as it was read, or `lease` is no longer its token."""
+        old = status_of(row)
+        require(old, to)
+        fields |= {"status": to.value, "status_reason": reason} | _ending(row, to)
+        rows = type(row)._default_manager.filter(pk=row.pk, status=old.value)  # noqa: SLF001 - Django's own name
+        if lease is not None:
+            rows = rows.filter(Q(("lease_token", lease)))
+        if rows.update(**fields) != 1:
+            raise Superseded(f"{row} is no longer {old}.")
+        for name, value in fields.items():
+            setattr(row, name, value)
+        self._note(row, kind_of(to), {"from": old.value, "reason": reason})
+
+    def created(self, row: Row) -> None:
+        """The first event of a row that was just saved."""
+        self._note(row, kind_of(status_of(row)), {})
+
+    def record(self, kind: str, **facts: Any) -> None:
+        """An event that is no status change."""
+        if kind not in KINDS:
+            raise ValueError(f"{kind} is no event of domain/events.py.")
+        self._events.append((kind, facts))
+        self._wake(kind, self._swarm.pk)
+
+    def _note(self, row: Row, kind: str, facts: dict[str, Any]) -> None:
+        self._events.append((kind, _identity(row) | facts))
+        self._wake(kind, row.pk)
+
+    def _wake(self, kind: str, row_id: int) -> None:
+        for stage in NUDGES.get(kind, ()):
+            self._nudges[stage, row_id if stage is Stage.EXECUTE else self._swarm.pk] = None
+
+    def write(self) -> None:
+        """Numbers and stores the events; the swarm's row is locked from here to the commit."""
+        if not self._events:
+            return
+        Swarm.objects.filter(pk=self._swarm.pk).update(last_seq=F("last_seq") + len(self._events))
+        last = Swarm.objects.values_list("last_seq", flat=True).get(pk=self._swarm.pk)
+        first = last - len(self._events) + 1
+        Event.objects.bulk_create(
+            Event(swarm=self._swarm, seq=first + offset, kind=kind, facts=facts)
+            for offset, (kind, facts) in enumerate(self._events)
+        )
+        transaction.on_commit(partial(_tell, self._swarm.public_id, last, tuple(self._nudges)), robust=True)
+
+
+@contextmanager
+def moves(swarm: Swarm) -> Iterator[Moves]:
+    """One transaction of changes in one swarm. Superseded and every other error roll all of it back."""
+    with transaction.atomic():
+        together = Moves(swarm)
+        yield together
+        together.write()
+
+
+def advance(swarm: Swarm, row: Row, to: Status, **how: Any) -> bool:
+    """One change alone; False where somebody else got there first."""
+    try:
+        with moves(swarm) as together:
+            together.advance(row, to, **how)
+    except Superseded:
+        return False
+    return True
+
+
+def note(swarm: Swarm, kind: str, **facts: Any) -> None:
+    """One event alone."""
+    with moves(swarm) as together:
+        together.record(kind, **facts)
+
+
+def progressed(swarm: Swarm) -> None:
+    """Figures moved without an event: open pages look again."""
+    live.announce(group_of(swarm.public_id), swarm.last_seq)
+
+
+def status_of(row: Row) -> Status:
+    return _KIND[type(row)](row.status)
+
+
+def _tell(swarm_id: str, seq: int, nudges: tuple[tuple[Stage, int], ...]) -> None:
+    for stage, row_id in nudges:
+        queue.nudge(stage, row_id)
+    live.announce(group_of(swarm_id), seq)
+    live.announce(BOARD_GROUP, seq)
+
+
+def _ending(row: Row, to: Status) -> dict[str, Any]:
+    """When it was over; a row that comes back to life is not over any more."""
+    over = to in SUBTASK_SETTLED if isinstance(to, SubtaskStatus) else is_final(to)
+    if isinstance(to, EntryStatus):
+        over = to not in ENTRY_OPEN
+    return {"finished_at": timezone.now() if over else None}
+
+
+def _identity(row: Row) -> dict[str, Any]:
+    """Facts enough to find the row in a replay, and its name for people."""
+    match row:
+        case Swarm():
+            return {"id": row.public_id}
+        case Subtask():
+            return {"id": row.public_id, "name": row.name}
+        case Attempt():
+            return {
+                "id": row.public_id,
+                "number": row.number,
+                "subtask": row.subtask.public_id,
+                "name": row.subtask.name,
+            }
+        case MergeEntry():
+            return {"id": row.public_id} | _subtask_facts(row.subtask)
+        case PlanIteration():
+            return {"number": row.number}
+
+
+def _subtask_facts(subtask: Subtask) -> dict[str, Any]:
+    return {"subtask": subtask.public_id, "name": subtask.name}
