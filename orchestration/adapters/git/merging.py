@@ -1,0 +1,76 @@
+"""Merges and commits made of objects only: no checkout, no index, nothing left behind by a kill."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from orchestration.adapters.git.directory import GitDirectory
+from orchestration.adapters.git.runner import check_sha, shown
+from orchestration.adapters.git.values import CleanMerge, MergeConflict, Person
+from orchestration.domain.errors import InvalidInput
+
+_CRUD = re.compile(r"[\x00-\x1f\x7f<>]")
+
+
+class Merging(GitDirectory):
+    """Merge two commits, write commits, ask how commits are related."""
+
+    def is_ancestor(self, a: str, b: str) -> bool:
+        return self.run("merge-base", "--is-ancestor", check_sha(a), check_sha(b), ok=(0, 1)).code == 0
+
+    def merge_base(self, a: str, b: str) -> str | None:
+        """The best common ancestor; None when the two share no history."""
+        return next(iter(self.merge_bases(a, b)), None)
+
+    def merge_bases(self, a: str, b: str) -> list[str]:
+        return self.run("merge-base", "--all", check_sha(a), check_sha(b), ok=(0, 1)).text.split()
+
+    def merge(self, ours: str, theirs: str) -> CleanMerge | MergeConflict:
+        """Three-way merge with renames. Only git's exit code 1 is a conflict; anything else is an error."""
+        command = ("merge-tree", "--write-tree", "-z", "--name-only", "--messages")
+        result = self.run(*command, check_sha(ours), check_sha(theirs), ok=(0, 1))
+        head, _, messages = result.stdout.partition(b"\0\0")
+        tree, *paths = head.rstrip(b"\0").split(b"\0")
+        if result.code == 0:
+            return CleanMerge(check_sha(shown(tree)))
+        return MergeConflict(tuple(shown(path) for path in paths if path), _detail(messages))
+
+    def commit(
+        self,
+        tree: str,
+        parents: Sequence[str],
+        message: str,
+        *,
+        author: Person,
+        committer: Person,
+        when: datetime,
+    ) -> str:
+        """Write a commit object. The same arguments give the same SHA, so doing it again does nothing."""
+        stamp = f"@{int(when.timestamp())} +0000"
+        env = {**_identity("AUTHOR", author, stamp), **_identity("COMMITTER", committer, stamp)}
+        options = [part for parent in parents for part in ("-p", check_sha(parent))]
+        body = message.replace("\0", "").rstrip("\n").encode("utf-8", "replace") + b"\n"
+        result = self.run("commit-tree", *options, "-F", "-", check_sha(tree), stdin=body, env=env)
+        return check_sha(result.text.strip())
+
+
+def _identity(role: str, person: Person, stamp: str) -> dict[str, str]:
+    name, email = (_CRUD.sub(" ", part).strip(" .,:;\"'\\") for part in (person.name, person.email))
+    if not name or not email:
+        raise InvalidInput("A commit needs a person with a name and an e-mail address.")
+    return {f"GIT_{role}_NAME": name, f"GIT_{role}_EMAIL": email, f"GIT_{role}_DATE": stamp}
+
+
+def _detail(messages: bytes) -> str:
+    """Git's own lines about the conflicts out of `<count> NUL <paths> NUL <kind> NUL <text> NUL` records."""
+    fields = messages.split(b"\0")
+    lines: list[str] = []
+    while len(fields) > 1 and fields[0].isdigit():
+        count = int(fields[0])
+        kind, text = fields[count + 1 : count + 3]
+        if kind.startswith(b"CONFLICT"):
+            lines.append(shown(text).strip())
+        fields = fields[count + 3 :]
+    return "\n".join(lines)
