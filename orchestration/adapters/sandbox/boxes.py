@@ -1,0 +1,83 @@
+"""What every sandbox promises: a box around one workspace, in which commands run within limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from orchestration.adapters.cancellation import Cancellation
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one command with everything that it starts."""
+
+    processes: int = 256
+    memory_mb: int = 2048
+    file_size_mb: int = 200
+    output_bytes: int = 200_000
+    open_files: int = 1024
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """How a command ended: `exit_code` is None where we killed it, `limit` says which limit it met."""
+
+    exit_code: int | None
+    output: str
+    truncated: bool
+    timed_out: bool
+    duration_ms: int
+    limit: str = ""
+
+
+class Box(Protocol):
+    """One workspace with a fence around it."""
+
+    def run(
+        self, command: str | Sequence[str], *, timeout_s: float, cancellation: Cancellation | None = None
+    ) -> CommandResult:
+        """Run it in the workspace; a str goes to a shell. When this returns or raises, nothing of it lives on.
+
+        A cancel raises AdapterError(CANCELLED), a sandbox that does not work AdapterError of another kind; how
+        the command itself ends never raises.
+        """
+
+    def close(self) -> None:
+        """Free what the box holds on the host. Safe to call twice."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Sandbox(Protocol):
+    """A way of making boxes on this machine."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def isolated(self) -> bool:
+        """False where commands can see what the server sees."""
+
+    def describe(self) -> str:
+        """One line for pages: what holds and what does not."""
+
+    def open(
+        self,
+        workspace: Path,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        network: bool = False,
+        read_only: bool = False,
+    ) -> Box:
+        """A box whose isolation was checked. Raises AdapterError where the check fails."""

@@ -1,0 +1,220 @@
+"""Control groups (version 1, or a delegated version 2) that bound the processes and memory of one box."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import re
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+log = logging.getLogger(__name__)
+_numbers = itertools.count(1)
+_NAME = re.compile(r"swarmsite-(\d+)-(\d+)-(\d+)-\d+")
+_EMPTYING_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A directory in which groups can be made, with what they bound there."""
+
+    directory: Path
+    controllers: frozenset[str]
+    unified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """How often limits were met in a group so far."""
+
+    processes: int = 0
+    memory: int = 0
+
+
+def candidates(cgroup: str, mountinfo: str) -> list[Place]:
+    """Where a process with these two files of /proc could make groups, version 1 first."""
+    ours = dict(_memberships(cgroup))
+    places = []
+    for root, mount, kind, options in _mounts(mountinfo):
+        wanted = frozenset({"pids", "memory"} & set(options))
+        if kind == "cgroup" and wanted:
+            places.append(Place(_below(mount, root, ours.get(min(wanted), "/")), wanted))
+    for root, mount, kind, _ in _mounts(mountinfo):
+        if kind == "cgroup2" and not places:
+            own = _below(mount, root, ours.get("", "/"))
+            both = frozenset({"pids", "memory"})
+            places += [Place(at, both, unified=True) for at in (own, own.parent) if at.is_relative_to(mount)]
+    return places
+
+
+def _memberships(cgroup: str) -> list[tuple[str, str]]:
+    lines = (line.split(":", 2) for line in cgroup.splitlines())
+    return [(name, path) for _, names, path in lines for name in names.split(",")]
+
+
+def _mounts(mountinfo: str) -> list[tuple[str, Path, str, list[str]]]:
+    found = []
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, (kind, _, options) = before.split(), after.split(" ", 2)
+        if kind.startswith("cgroup"):
+            found.append((fields[3], Path(fields[4]), kind, options.split(",")))
+    return found
+
+
+def _below(mount: Path, root: str, path: str) -> Path:
+    """A container sees its own group as the root of the mount; elsewhere the path counts from there."""
+    whole = PurePosixPath(path)
+    return mount / (whole.relative_to(root) if whole.is_relative_to(root) else whole.relative_to("/"))
+
+
+class Groups:
+    """The places that work here, tried out; empty where none does."""
+
+    def __init__(self, places: list[Place]) -> None:
+        self.places = [place for place in places if _works(place)]
+        if any(place.unified for place in self.places):
+            self.places = self.places[:1]
+
+    @classmethod
+    def here(cls) -> Groups:
+        """Those of this process. Groups of servers that died are emptied and removed on the way."""
+        try:
+            proc = Path("/proc/self")
+            groups = cls(candidates((proc / "cgroup").read_text(), (proc / "mountinfo").read_text()))
+        except OSError as error:
+            log.info("No control groups on this machine: %s", error)
+            return cls([])
+        groups.sweep()
+        return groups
+
+    def bounds(self, controller: str) -> bool:
+        return any(controller in place.controllers for place in self.places)
+
+    def make(self, *, processes: int, memory_mb: int) -> Group:
+        """A new group with these bounds. Raises OSError."""
+        name = f"swarmsite-{_namespace()}-{os.getpid()}-{_started(os.getpid())}-{next(_numbers)}"
+        group = Group([(place.directory / name, place) for place in self.places])
+        try:
+            group.create(processes, memory_mb * 1024 * 1024)
+        except OSError:
+            group.close()
+            raise
+        return group
+
+    def sweep(self) -> None:
+        """Kill and remove what servers left that are no more."""
+        for place in self.places:
+            for directory in place.directory.glob("swarmsite-*"):
+                if _orphaned(directory.name):
+                    _empty(directory)
+                    _remove(directory)
+
+
+class Group:
+    """The directories of one box."""
+
+    def __init__(self, directories: list[tuple[Path, Place]]) -> None:
+        self._directories = directories
+
+    def create(self, processes: int, memory: int) -> None:
+        for directory, place in self._directories:
+            directory.mkdir()
+            if "pids" in place.controllers:
+                (directory / "pids.max").write_text(str(processes))
+            if "memory" in place.controllers:
+                _bound_memory(directory, memory, unified=place.unified)
+
+    def add(self, pid: int) -> None:
+        """Put a process in; one that is gone already needs no bounds. Raises OSError."""
+        for directory, _ in self._directories:
+            with suppress(ProcessLookupError):
+                (directory / "cgroup.procs").write_text(str(pid))
+
+    def met(self) -> Met:
+        counts: dict[str, int] = {}
+        for directory, place in self._directories:
+            memory = "memory.events" if place.unified else "memory.oom_control"
+            for name in ("pids.events", memory):
+                counts |= _counts(directory / name)
+        return Met(processes=counts.get("max", 0), memory=counts.get("oom_kill", 0))
+
+    def close(self) -> None:
+        for directory, _ in self._directories:
+            _remove(directory)
+
+
+def _bound_memory(directory: Path, memory: int, *, unified: bool) -> None:
+    (directory / ("memory.max" if unified else "memory.limit_in_bytes")).write_text(str(memory))
+    swap = directory / ("memory.swap.max" if unified else "memory.memsw.limit_in_bytes")
+    if swap.exists():
+        swap.write_text("0" if unified else str(memory))
+
+
+def _counts(path: Path) -> dict[str, int]:
+    """Of a flat keyed file. Both of version 2's have a "max"; that of memory is not ours to report."""
+    if not path.exists():
+        return {}
+    pairs = (line.split() for line in path.read_text().splitlines())
+    unwanted = "max" if path.name == "memory.events" else ""
+    return {key: int(value) for key, value in pairs if key != unwanted}
+
+
+def _works(place: Place) -> bool:
+    trial = place.directory / f"swarmsite-{_namespace()}-{os.getpid()}-{_started(os.getpid())}-0{next(_numbers)}"
+    try:
+        if place.unified:
+            (place.directory / "cgroup.subtree_control").write_text("+pids +memory")
+        trial.mkdir()
+        trial.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _namespace() -> str:
+    """The number of our pid namespace: numbers of processes mean nothing in another one."""
+    return re.sub(r"\D", "", str(Path("/proc/self/ns/pid").readlink()))
+
+
+def _started(pid: int) -> str:
+    """When it started, in the kernel's ticks; empty where there is no such process (or only its remains)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if fields[0] in {"Z", "X"} else fields[19]
+
+
+def _orphaned(name: str) -> bool:
+    match = _NAME.fullmatch(name)
+    if match is None or match[1] != _namespace():
+        return False
+    return _started(int(match[2])) != match[3]
+
+
+def _empty(directory: Path) -> None:
+    deadline = time.monotonic() + _EMPTYING_S
+    with suppress(OSError):
+        while (pids := (directory / "cgroup.procs").read_text().split()) and time.monotonic() < deadline:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            time.sleep(0.01)
+
+
+def _remove(directory: Path) -> None:
+    """The kernel says busy for a moment after the last process died."""
+    deadline = time.monotonic() + _EMPTYING_S
+    while directory.exists():
+        try:
+            directory.rmdir()
+        except OSError as error:
+            if time.monotonic() > deadline:
+                log.warning("The control group %s stays behind: %s", directory, error)
+                return
+            time.sleep(0.01)

@@ -1,0 +1,124 @@
+"""What a bubblewrap box sees: its namespaces, its file system and its environment, as bwrap's own options."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+WORKSPACE = "/workspace"
+HOME = "/home/agent"
+SCRIPT = "/run/command"
+WRITABLE = {"/tmp": 512, HOME: 256, "/dev/shm": 64}  # noqa: S108 - megabytes of memory each; inside the box
+USER = 1000
+
+STUBS = {
+    "/etc/passwd": f"agent:x:{USER}:{USER}:agent:{HOME}:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    "/etc/group": f"agent:x:{USER}:\nnogroup:x:65534:\n",
+    "/etc/hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+}
+# Never a directory that may hold private keys, as /etc/ssl and /etc/pki do.
+_ETC = (
+    "ld.so.cache",
+    "alternatives",
+    "localtime",
+    "services",
+    "ssl/certs",
+    "ssl/cert.pem",
+    "ssl/openssl.cnf",
+    "pki/tls/certs",
+    "pki/ca-trust/extracted",
+)
+_TOP = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one box is given of the machine."""
+
+    workspace: Path
+    read_only: bool = False
+    network: bool = False
+    tools: tuple[Path, ...] = ()
+
+
+def options(view: View, files: Mapping[str, int]) -> list[str]:
+    """bwrap's options. `files` maps each path of STUBS (and SCRIPT) to the descriptor that holds its text."""
+    return [
+        *_namespaces(network=view.network),
+        *_system(view),
+        *_stubs(files),
+        *("--bind" if not view.read_only else "--ro-bind", str(view.workspace), WORKSPACE),
+        *_sealed(),
+        *("--chdir", WORKSPACE),
+        *_environment(view),
+    ]
+
+
+def interpreter() -> tuple[Path, ...]:
+    """The server's own Python where it lives outside /usr and may be read; never its virtual environment."""
+    base = Path(sys.base_prefix)
+    if base.is_relative_to("/usr") or not os.access(base / "bin", os.R_OK | os.X_OK):
+        return ()
+    return (base,)
+
+
+def environment(tools: tuple[Path, ...]) -> dict[str, str]:
+    own = [str(tool / "bin") for tool in tools if (tool / "bin").is_dir()]
+    system = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+    return {
+        "PATH": ":".join([*own, *system]),
+        "HOME": HOME,
+        "USER": "agent",
+        "LANG": "C.UTF-8",
+        "TERM": "dumb",
+        "TMPDIR": "/tmp",  # noqa: S108 - the box's own
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _namespaces(*, network: bool) -> Iterator[str]:
+    yield from ("--unshare-user", "--uid", str(USER), "--gid", str(USER), "--disable-userns")
+    yield from ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
+    if not network:
+        yield "--unshare-net"
+    yield from ("--hostname", "sandbox", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
+
+
+def _system(view: View) -> Iterator[str]:
+    yield from ("--ro-bind", "/usr", "/usr")
+    for name in _TOP:
+        top = Path("/", name)
+        if top.is_symlink():
+            yield from ("--symlink", str(top.readlink()), str(top))
+        elif top.is_dir():
+            yield from ("--ro-bind", str(top), str(top))
+    for name in (*_ETC, *(("resolv.conf",) if view.network else ())):
+        yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
+    yield from ("--proc", "/proc", "--dev", "/dev")
+    for path, megabytes in WRITABLE.items():
+        yield from ("--perms", "1777", "--size", str(megabytes * 1024 * 1024), "--tmpfs", path)
+    for tool in view.tools:
+        yield from ("--ro-bind", str(tool), str(tool))
+
+
+def _sealed() -> Iterator[str]:
+    """What bwrap leaves writable. /proc matters most: where the server is root, so is the box's user to the
+    files of /proc/sys, whatever it may do else, and one of them names a program that the kernel runs.
+    """
+    for path in ("/proc", "/dev", "/"):
+        yield from ("--remount-ro", path)
+
+
+def _stubs(files: Mapping[str, int]) -> Iterator[str]:
+    for path, descriptor in files.items():
+        yield from ("--perms", "0444", "--ro-bind-data", str(descriptor), path)
+
+
+def _environment(view: View) -> Iterator[str]:
+    yield "--clearenv"
+    for name, value in environment(view.tools).items():
+        yield from ("--setenv", name, value)

@@ -1,0 +1,126 @@
+"""Waits for a child in one thread: its output, its end, its deadline and a cancellation, whichever is first."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+from enum import Enum
+from threading import Lock
+from typing import Self
+
+from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.sandbox.boxes import CommandResult
+from orchestration.adapters.sandbox.output import BoundedOutput
+from orchestration.domain.errors import AdapterError, Failure
+
+CHUNK = 65_536
+DRAIN_CHUNKS = 32  # a pipe holds 1 MiB at most; whoever still writes after the end is not waited for
+DEATH_S = 10.0
+
+
+class End(Enum):
+    """Why the wait is over."""
+
+    EXITED = "exited"
+    TIMED_OUT = "timed out"
+    CANCELLED = "cancelled"
+
+
+class Wake:
+    """A file descriptor that another thread makes readable, safe against a late call after the close."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            os.close(self.fd)
+            self.fd = -1
+
+    def set(self) -> None:
+        with self._lock:
+            if self.fd >= 0:
+                os.eventfd_write(self.fd, 1)
+
+
+def watch(
+    output: int,
+    exited: int,
+    sink: BoundedOutput,
+    *,
+    timeout_s: float,
+    kill: Callable[[], None],
+    cancellation: Cancellation,
+) -> End:
+    """Read `output` into `sink` until the pidfd `exited` is ready; `kill` is called on timeout and cancel."""
+    with Wake() as wake, cancellation.calling(wake.set):
+        end = _until(time.monotonic() + timeout_s, output, exited, wake.fd, sink)
+    if end is not End.EXITED:
+        kill()
+        await_death(exited)
+    return end
+
+
+def _until(deadline: float, output: int, exited: int, wake: int, sink: BoundedOutput) -> End:
+    poll = select.poll()
+    for fd in (output, exited, wake):
+        poll.register(fd, select.POLLIN)
+    while (left := deadline - time.monotonic()) > 0:
+        ready = {fd for fd, _ in poll.poll(left * 1000)}
+        if wake in ready:
+            return End.CANCELLED
+        if output in ready and not _read_once(output, sink):
+            poll.unregister(output)  # it closed its output and may still be working
+        if exited in ready:
+            return End.EXITED
+    return End.TIMED_OUT
+
+
+def _read_once(fd: int, sink: BoundedOutput) -> bool:
+    try:
+        data = os.read(fd, CHUNK)
+    except BlockingIOError:
+        return True
+    sink.feed(data)
+    return bool(data)
+
+
+def drain(fd: int, sink: BoundedOutput) -> None:
+    """Take what is left in the pipe without waiting for anybody who still holds it."""
+    os.set_blocking(fd, False)
+    for _ in range(DRAIN_CHUNKS):
+        try:
+            data = os.read(fd, CHUNK)
+        except BlockingIOError:
+            return
+        if not data:
+            return
+        sink.feed(data)
+
+
+def await_death(pidfd: int) -> None:
+    """Return once the process behind `pidfd` is gone; for the first of a pid namespace: with all in it."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    if not poll.poll(DEATH_S * 1000):
+        raise AdapterError(
+            Failure.PERMANENT, f"A killed command was still there after {DEATH_S:g} s; look for stuck disk I/O."
+        )
+
+
+def result(end: End, exit_code: int | None, sink: BoundedOutput, started: float, limit: str = "") -> CommandResult:
+    timed_out = end is End.TIMED_OUT
+    return CommandResult(
+        exit_code=None if timed_out else exit_code,
+        output=sink.text(),
+        truncated=sink.truncated,
+        timed_out=timed_out,
+        duration_ms=round((time.monotonic() - started) * 1000),
+        limit=limit,
+    )
