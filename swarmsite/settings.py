@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from swarmsite import environment as env
 
@@ -108,14 +109,14 @@ CACHES = {
 
 CELERY_BROKER_URL = REDIS_URL or "memory://"
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_DEFAULT_QUEUE = "plan"
+CELERY_TASK_DEFAULT_QUEUE = "dispatch"
 CELERY_TASK_ROUTES = {
     "orchestration.plan": {"queue": "plan"},
-    "orchestration.dispatch": {"queue": "plan"},
+    "orchestration.dispatch": {"queue": "dispatch"},
     "orchestration.finish": {"queue": "check"},
     "orchestration.execute": {"queue": "execute"},
     "orchestration.merge": {"queue": "merge"},
-    "orchestration.tick": {"queue": "plan"},
+    "orchestration.tick": {"queue": "dispatch"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -125,13 +126,13 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {} if REDIS_URL else {"polling_interval": 0.01
 CELERY_BEAT_SCHEDULE = {"tick": {"task": "orchestration.tick", "schedule": 5.0}}
 
 # What the engine may use. Everything here is a count, a second or a word, never a secret.
-SWARM = {
+SWARM: dict[str, Any] = {
     "SANDBOX": env.choice("SWARM_SANDBOX", "auto", ("auto", "bubblewrap", "container", "none")),
     "ALLOWED_HOSTS_OUT": env.words("SWARM_ALLOWED_HOSTS_OUT"),
     "LOCAL_REPOSITORIES": env.words("SWARM_LOCAL_REPOSITORIES"),
     "MAX_AGENTS": env.integer("SWARM_MAX_AGENTS", 100, low=1, high=1000),
     "LEASE_SECONDS": env.integer("SWARM_LEASE_SECONDS", 30, low=3, high=3600),
-    "TICK_SECONDS": env.integer("SWARM_TICK_SECONDS", 5, low=1, high=600),
+    "TICK_SECONDS": env.integer("SWARM_TICK_SECONDS", 2, low=1, high=600),
 }
 
 LOGGING = {

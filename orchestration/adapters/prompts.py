@@ -50,5 +50,5 @@ def load(name: str) -> Prompt:
     return parse_prompt(name, (prompts_directory() / f"{name}.md").read_text(encoding="utf-8"))
 
 
-def render(name: str, **values: object) -> str:
+def render(name: str, /, **values: object) -> str:
     return load(name).render(values)

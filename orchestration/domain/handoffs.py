@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.states import AttemptStatus
+from orchestration.domain.texts import storable
 from orchestration.domain.validation import sentences
 
 
@@ -36,7 +37,7 @@ class SubmittedHandoff(BaseModel):
 def parse_handoff(arguments: Mapping[str, Any]) -> SubmittedHandoff:
     """The shape of `handoff`; raises InvalidInput with what is wrong."""
     try:
-        return SubmittedHandoff.model_validate(arguments)
+        return SubmittedHandoff.model_validate(storable(arguments))
     except ValidationError as error:
         raise InvalidInput(" ".join(sentences(error))) from None
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from orchestration.domain import graph
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.states import SUBTASK_LOST, SubtaskStatus
+from orchestration.domain.texts import storable
 from orchestration.domain.validation import MOST, sentences
 
 MAX_TASKS_IN_PLAN = 300
@@ -54,7 +55,7 @@ def parse_plan(arguments: Mapping[str, Any]) -> SubmittedPlan:
     if isinstance(tasks, list) and len(tasks) > MAX_TASKS_IN_PLAN:
         raise InvalidInput(f"The plan has {len(tasks)} tasks; at most {MAX_TASKS_IN_PLAN} are taken at once.")
     try:
-        return SubmittedPlan.model_validate(arguments)
+        return SubmittedPlan.model_validate(storable(arguments))
     except ValidationError as error:
         raise InvalidInput(" ".join(sentences(error))) from None
 

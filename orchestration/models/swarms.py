@@ -34,6 +34,7 @@ class Swarm(models.Model):
     status_reason = models.TextField(blank=True)
     resume_to = models.CharField(max_length=20, blank=True, help_text="What a paused swarm becomes again.")
     planning_done = models.BooleanField(default=False)
+    planning_error = models.TextField(blank=True, help_text="Why planning ended before the planner was done.")
     plan_failures = models.PositiveSmallIntegerField(default=0, help_text="Failed planner calls in a row.")
     plan_not_before = models.DateTimeField(null=True, blank=True)
     verified = models.BooleanField(null=True, help_text="None: not over. False: the repository has no checks.")

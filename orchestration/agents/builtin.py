@@ -1,0 +1,125 @@
+"""Our own agent: a tool loop in the worker's process whose commands run in the sandbox."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from orchestration.adapters.cancellation import Cancellation
+from orchestration.agents.assignment import Assignment, Report, Workplace
+from orchestration.agents.conversation import Clock, Conversation
+from orchestration.agents.toolbox import Toolbox
+from orchestration.domain.conversation import Message, ToolCall, find_json_object, parse_arguments
+from orchestration.domain.errors import AdapterError, Failure, InvalidInput
+from orchestration.domain.handoffs import Claim, SubmittedHandoff, parse_handoff
+from orchestration.domain.tools import WORKER_TOOLS
+
+MAX_PROSE = 3  # answers in a row without a tool call
+MAX_SAME_CALL = 8  # the same call in a row
+MAX_REFUSED_HANDOFFS = 2  # then the claim stands and our verdict with it
+
+USE_TOOLS = "Go on with the tools. When you are done, or cannot go on, call handoff."
+GO_ON = "Your answer was cut off. Go on; write smaller pieces."
+
+
+class BuiltinAgent:
+    def run(
+        self, assignment: Assignment, workplace: Workplace, report: Report, cancellation: Cancellation
+    ) -> SubmittedHandoff:
+        """Works until the handoff. Raises AdapterError, OutOfTime among them."""
+        clock = Clock(assignment.timeout_s)
+        conversation = Conversation(
+            assignment.endpoint,
+            WORKER_TOOLS,
+            "worker",
+            clock,
+            assignment.retries,
+            cancellation,
+            on_reply=report.turn,
+            on_progress=lambda _: report.alive(),
+        )
+        conversation.messages = [Message("system", assignment.system), Message("user", assignment.task)]
+        return _Loop(conversation, Toolbox(workplace, report, clock, cancellation), report).run(assignment.max_steps)
+
+
+class _Loop:
+    def __init__(self, conversation: Conversation, toolbox: Toolbox, report: Report) -> None:
+        self._conversation = conversation
+        self._toolbox = toolbox
+        self._report = report
+        self._prose = 0
+        self._refused = 0
+        self._last_call = ("", "")
+        self._repeats = 0
+
+    def run(self, max_steps: int) -> SubmittedHandoff:
+        for _ in range(max_steps):
+            reply = self._conversation.ask()
+            if reply.tool_calls:
+                self._prose = 0
+                handoff = self._calls(reply.tool_calls)
+            else:
+                handoff = self._text(reply.text, cut=reply.finish_reason == "length")
+            if handoff:
+                return handoff
+        raise AdapterError(Failure.PERMANENT, f"The agent did not hand off within {max_steps} turns.")
+
+    def _calls(self, calls: Sequence[ToolCall]) -> SubmittedHandoff | None:
+        """Every call gets its answer before the next turn; a handoff that is believed ends the attempt."""
+        for call in calls:
+            self._note_repeat(call)
+            try:
+                arguments = parse_arguments(call)
+            except InvalidInput as error:
+                self._conversation.answer(call.id, f"Error: {error}")
+                self._report.ran(call.name, {"raw": call.arguments[:2000]}, str(error), ok=False, duration_ms=0)
+                continue
+            if call.name == "handoff":
+                handoff, objection = self._hand_off(arguments)
+                if handoff:
+                    return handoff
+                self._conversation.answer(call.id, objection)
+                continue
+            self._conversation.answer(call.id, self._run(call.name, arguments))
+        return None
+
+    def _run(self, name: str, arguments: dict[str, object]) -> str:
+        started = time.monotonic()
+        result, ok = self._toolbox.run(name, arguments)
+        self._report.ran(name, arguments, result, ok=ok, duration_ms=round((time.monotonic() - started) * 1000))
+        return result
+
+    def _hand_off(self, arguments: dict[str, object]) -> tuple[SubmittedHandoff | None, str]:
+        """The handoff where it can stand, otherwise what the agent is told."""
+        try:
+            handoff = parse_handoff(arguments)
+        except InvalidInput as error:
+            return None, f"Error: {error}"
+        objections = self._report.objections(handoff) if handoff.status is Claim.COMPLETE else ()
+        if not objections or self._refused >= MAX_REFUSED_HANDOFFS:
+            return handoff, ""
+        self._refused += 1
+        return None, "Not complete yet. " + "\n".join(objections) + "\nMend it, or hand off with an honest status."
+
+    def _text(self, text: str, *, cut: bool) -> SubmittedHandoff | None:
+        """An answer in prose: a handoff in JSON is taken, otherwise the model is sent back to its tools."""
+        found = find_json_object(text)
+        if found and "status" in found and "summary" in found:
+            handoff, objection = self._hand_off(found)
+            if handoff is None:
+                self._conversation.tell(objection)
+            return handoff
+        self._prose += 1
+        if self._prose >= MAX_PROSE:
+            raise AdapterError(Failure.PERMANENT, f"The model answered {MAX_PROSE} times without using a tool.")
+        self._conversation.tell(GO_ON if cut else USE_TOOLS)
+        return None
+
+    def _note_repeat(self, call: ToolCall) -> None:
+        this = (call.name, call.arguments)
+        self._repeats = self._repeats + 1 if this == self._last_call else 1
+        self._last_call = this
+        if self._repeats >= MAX_SAME_CALL:
+            raise AdapterError(
+                Failure.PERMANENT, f"The agent made the same call of {call.name} {MAX_SAME_CALL} times in a row."
+            )

@@ -1,0 +1,82 @@
+"""One conversation with a model through the gateway, within a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.gateway import RetryPolicy, get_gateway
+from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
+from orchestration.domain.errors import AdapterError, Failure
+
+CALL_TIMEOUT_S = 600.0
+
+
+class OutOfTime(AdapterError):
+    """The conversation's own deadline passed: no fault of the model service."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(Failure.TRANSIENT, f"The time limit of {seconds:.0f} s is used up.")
+
+
+@dataclass(slots=True)
+class Clock:
+    """A deadline on the monotonic clock."""
+
+    seconds: float
+    _end: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._end = time.monotonic() + self.seconds
+
+    def left(self) -> float:
+        """Seconds left; raises OutOfTime when there are none."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise OutOfTime(self.seconds)
+        return left
+
+
+@dataclass(slots=True)
+class Conversation:
+    """Grows message by message. `on_reply` accounts for each answer and may raise to end it all."""
+
+    endpoint: Endpoint
+    tools: tuple[ToolSpec, ...]
+    purpose: str
+    clock: Clock
+    retries: RetryPolicy
+    cancellation: Cancellation
+    on_reply: Callable[[Reply], None]
+    on_progress: Callable[[int], None] | None = None
+    messages: list[Message] = field(default_factory=list)
+
+    def ask(self) -> Reply:
+        """The next answer, already part of the conversation."""
+        timeout = min(CALL_TIMEOUT_S, self.clock.left())
+        try:
+            reply = get_gateway().complete(
+                self.endpoint,
+                self.messages,
+                self.tools,
+                purpose=self.purpose,
+                timeout_s=timeout,
+                cancellation=self.cancellation,
+                retries=self.retries,
+                on_progress=self.on_progress,
+            )
+        except AdapterError as error:
+            if error.transient:
+                self.clock.left()  # the deadline itself is the truer reason
+            raise
+        self.on_reply(reply)
+        self.messages.append(Message("assistant", reply.text, reply.tool_calls))
+        return reply
+
+    def tell(self, text: str) -> None:
+        self.messages.append(Message("user", text))
+
+    def answer(self, call_id: str, text: str) -> None:
+        self.messages.append(Message("tool", text, tool_call_id=call_id))

@@ -1,0 +1,24 @@
+"""Text from outside that every database can store and every page can show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def storable(value: Any) -> Any:
+    """The same JSON value without NUL characters and lone surrogates, which PostgreSQL and UTF-8 refuse."""
+    if isinstance(value, str):
+        return value.replace("\x00", REPLACEMENT).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {storable(key): storable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(one) for one in value]
+    return value
+
+
+def first_line(text: str, most: int) -> str:
+    """The first line that says something, cut at `most` characters."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"

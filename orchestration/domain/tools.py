@@ -1,0 +1,108 @@
+"""The tools of the contract: what a planner and a worker are offered, as names and JSON schemas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestration.domain.conversation import ToolSpec
+from orchestration.domain.planning import MAX_TASKS_IN_PLAN
+
+
+def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def _text(description: str = "") -> dict[str, Any]:
+    return {"type": "string", "description": description} if description else {"type": "string"}
+
+
+def _whole(default: int, description: str = "") -> dict[str, Any]:
+    return {"type": "integer", "default": default} | ({"description": description} if description else {})
+
+
+_TEXTS = {"type": "array", "items": {"type": "string"}}
+
+_TASK = _object(
+    ("name", "instruction"),
+    name=_text("1 to 50 of a-z, 0-9 and -, new in this swarm"),
+    instruction=_text("what to do, complete in itself"),
+    acceptance=_text("how to see that it is done"),
+    acceptance_checks=_TEXTS | {"description": "shell commands that exit with 0 when it is done"},
+    scope=_TEXTS | {"description": "globs of the paths it may change"},
+    dependencies=_TEXTS | {"description": "names of tasks that must have landed before"},
+    priority={"type": "integer", "minimum": 1, "maximum": 10, "default": 5},
+    specialty=_text(),
+    kind={"type": "string", "enum": ["change", "verify", "research"], "default": "change"},
+    decompose={"type": "boolean", "default": False},
+    variants=_whole(1),
+)
+
+SUBMIT_PLAN = ToolSpec(
+    "submit_plan",
+    "Submit the plan of this iteration.",
+    _object(
+        ("scratchpad", "done", "tasks"),
+        scratchpad=_text("goals and coverage, current state, reasoning, what workers reported"),
+        done={"type": "boolean", "description": "nothing more is needed once the work in flight lands"},
+        tasks={"type": "array", "items": _TASK, "maxItems": MAX_TASKS_IN_PLAN},
+    ),
+)
+
+HANDOFF = ToolSpec(
+    "handoff",
+    "Hand off the work and end.",
+    _object(
+        ("status", "summary"),
+        status={"type": "string", "enum": ["complete", "partial", "blocked", "failed"]},
+        summary=_text("what was done, in 2 to 4 sentences"),
+        concerns=_TEXTS,
+        suggestions=_TEXTS,
+    ),
+)
+
+LIST_FILES = ToolSpec(
+    "list_files", "List files and folders.", _object(path=_text() | {"default": "."}, depth=_whole(2))
+)
+READ_FILE = ToolSpec(
+    "read_file",
+    "Read a text file, by lines.",
+    _object(("path",), path=_text(), offset=_whole(0, "first line, from 0"), limit=_whole(2000)),
+)
+GREP = ToolSpec(
+    "grep",
+    "Search file contents by an extended regular expression.",
+    _object(("pattern",), pattern=_text(), path=_text() | {"default": "."}, glob=_text()),
+)
+GIT_LOG = ToolSpec("git_log", "The latest commits.", _object(limit=_whole(20)))
+
+PLANNER_TOOLS = (SUBMIT_PLAN, LIST_FILES, READ_FILE, GREP, GIT_LOG)
+
+WORKER_TOOLS = (
+    LIST_FILES,
+    READ_FILE,
+    ToolSpec("write_file", "Write a whole file.", _object(("path", "content"), path=_text(), content=_text())),
+    ToolSpec(
+        "edit_file",
+        "Replace text in a file. `old` must occur exactly once, or set replace_all.",
+        _object(
+            ("path", "old", "new"),
+            path=_text(),
+            old=_text(),
+            new=_text(),
+            replace_all={"type": "boolean", "default": False},
+        ),
+    ),
+    ToolSpec("glob", "Find files by a glob such as src/**/*.py.", _object(("pattern",), pattern=_text())),
+    GREP,
+    ToolSpec(
+        "bash",
+        "Run a shell command in the repository's root, in a sandbox without network.",
+        _object(("command",), command=_text(), timeout_s=_whole(120)),
+    ),
+    ToolSpec(
+        "save_artifact",
+        "Keep a result beside the commit: give `content`, or the `path` of a file.",
+        _object(("type", "name", "mime"), type=_text(), name=_text(), path=_text(), content=_text(), mime=_text()),
+    ),
+    HANDOFF,
+)

@@ -1,0 +1,182 @@
+"""Runs one attempt: claim, workspace, sandbox, agent, evidence. Whatever the end is, the work is kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from django.utils import timezone
+
+from orchestration.adapters import storage
+from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.files import WorkspaceFiles
+from orchestration.adapters.gateway import RetryPolicy
+from orchestration.adapters.git.workspaces import Workspace
+from orchestration.adapters.sandbox import Box
+from orchestration.agents.assignment import Assignment, Workplace
+from orchestration.agents.builtin import BuiltinAgent
+from orchestration.agents.conversation import OutOfTime
+from orchestration.domain.config import SwarmConfig
+from orchestration.domain.errors import AdapterError, Failure, InvalidInput
+from orchestration.domain.handoffs import Claim, SubmittedHandoff, verdict
+from orchestration.domain.states import AttemptStatus, SubtaskStatus, SwarmStatus
+from orchestration.models import Attempt
+from orchestration.stages import briefing
+from orchestration.stages.handoff import Ending, settle
+from orchestration.stages.inspection import Inspection
+from orchestration.stages.leases import heartbeat, lease_end, new_token, release_connection
+from orchestration.stages.reporting import AttemptReport
+from orchestration.stages.rows import config_of, endpoint_of, store_of
+from orchestration.stages.transition import Superseded, moves
+
+logger = logging.getLogger(__name__)
+CHECK_TIMEOUT_S = 300.0
+
+
+def execute(attempt_id: int) -> None:
+    """Does nothing where the attempt is not there to be taken: somebody else has it, or it was cancelled."""
+    attempt = Attempt.objects.select_related("subtask__swarm__repository", "subtask__swarm__endpoint").get(
+        pk=attempt_id
+    )
+    if not _claim(attempt):
+        return
+    with heartbeat.keep(attempt) as cancellation:
+        settle(attempt, _run(attempt, cancellation))
+
+
+def _claim(attempt: Attempt) -> bool:
+    """Ours from here on, at the integration head of this moment: its dependencies have landed before."""
+    swarm = attempt.subtask.swarm
+    if attempt.status != AttemptStatus.ASSIGNED or swarm.status != SwarmStatus.RUNNING:
+        return False
+    base = store_of(swarm).tip(swarm.branch) or swarm.base_sha
+    try:
+        with moves(swarm) as together:
+            together.advance(
+                attempt,
+                AttemptStatus.RUNNING,
+                lease_token=new_token(),
+                lease_expires_at=lease_end(),
+                started_at=timezone.now(),
+                last_sign_at=timezone.now(),
+                base_sha=base,
+            )
+            together.advance(attempt.subtask, SubtaskStatus.RUNNING)
+    except Superseded:
+        return False
+    return True
+
+
+def _run(attempt: Attempt, cancellation: Cancellation) -> Ending:
+    """The attempt's ending, also for everything that goes wrong on the way."""
+    swarm = attempt.subtask.swarm
+    pool = storage.workspace_pool(swarm.repository.public_id)
+    try:
+        workspace = pool.acquire(attempt.base_sha)
+    except AdapterError as error:
+        return _ended_by(error, attempt.base_sha)
+    try:
+        return _Run(attempt, workspace, cancellation).run()
+    finally:
+        pool.release(workspace)
+
+
+class _Run:
+    """One attempt in its workspace; the agent's Report is this, its figures' part delegated."""
+
+    def __init__(self, attempt: Attempt, workspace: Workspace, cancellation: Cancellation) -> None:
+        swarm = attempt.subtask.swarm
+        self._attempt = attempt
+        self._swarm = swarm
+        self._config: SwarmConfig = config_of(swarm)
+        self._workspace = workspace
+        self._cancellation = cancellation
+        self._report = AttemptReport(swarm, attempt, self._config.max_total_steps)
+        self._inspection = Inspection(
+            store_of(swarm),
+            workspace,
+            attempt,
+            working_dir=self._config.working_dir,
+            timeout_s=min(CHECK_TIMEOUT_S, self._config.subagent_timeout_secs),
+        )
+        self._box: Box | None = None
+
+    def run(self) -> Ending:
+        release_connection()
+        try:
+            ending = self._work()
+        except (AdapterError, InvalidInput) as error:
+            ending = _ended_by(error, self._keep_unfinished())
+        self._report.flush()
+        return ending
+
+    def _work(self) -> Ending:
+        repository = self._swarm.repository
+        sandbox = storage.sandbox_for(demo=repository.is_demo)
+        with sandbox.open(self._workspace.path, network=repository.network) as self._box:
+            workplace = Workplace(WorkspaceFiles(self._workspace.path), self._box)
+            handoff = BuiltinAgent().run(self._assignment(), workplace, self, self._cancellation)
+            return self._judge(handoff)
+
+    def _assignment(self) -> Assignment:
+        config, subtask = self._config, self._attempt.subtask
+        return Assignment(
+            system=briefing.worker_system(self._swarm, subtask, config, store_of(self._swarm)),
+            task=briefing.worker_task(self._swarm, subtask),
+            endpoint=endpoint_of(self._swarm.endpoint, config),
+            max_steps=config.max_steps_per_subagent,
+            timeout_s=config.subagent_timeout_secs,
+            retries=RetryPolicy(config.max_retries, config.base_delay_ms, config.max_delay_ms),
+        )
+
+    def _judge(self, handoff: SubmittedHandoff) -> Ending:
+        """A claim of complete was inspected when it was made; of a lesser claim the work is only kept."""
+        evidence = self._inspection.evidence
+        if evidence is None or handoff.status is not Claim.COMPLETE:
+            evidence = self._inspection.look(handoff.summary, None, self._cancellation)
+        found = verdict(handoff.status, self._attempt.subtask.kind, evidence)
+        return Ending(
+            status=found.status,
+            reason=found.reason,
+            head_sha=self._inspection.sha,
+            handoff=handoff,
+            suspicious=found.suspicious,
+            checks=evidence.checks,
+        )
+
+    def _keep_unfinished(self) -> str:
+        """Nothing is lost on any exit; where even that fails, the last commit that was made stands."""
+        try:
+            return self._inspection.commit("unfinished work")
+        except (AdapterError, InvalidInput) as error:
+            logger.warning("Unfinished work of attempt %s was not kept: %s", self._attempt.public_id, error)
+            return self._inspection.sha
+
+    # The agent's Report.
+
+    def turn(self, reply: Any) -> None:
+        self._report.turn(reply)
+
+    def ran(self, tool: str, arguments: dict[str, Any], result: str, *, ok: bool, duration_ms: int) -> None:
+        self._report.ran(tool, arguments, result, ok=ok, duration_ms=duration_ms)
+
+    def alive(self) -> None:
+        self._report.alive()
+
+    def save_artifact(self, *, type_: str, name: str, mime: str, content: bytes) -> str:
+        return self._report.save_artifact(type_=type_, name=name, mime=mime, content=content)
+
+    def objections(self, handoff: SubmittedHandoff) -> Sequence[str]:
+        if self._box is None:
+            raise AdapterError(Failure.PERMANENT, "The sandbox is closed.")
+        return self._inspection.object_to(handoff, self._box, self._cancellation)
+
+
+def _ended_by(error: AdapterError | InvalidInput, head_sha: str) -> Ending:
+    failure = error.kind if isinstance(error, AdapterError) else Failure.PERMANENT
+    if isinstance(error, OutOfTime):
+        return Ending(AttemptStatus.TIMED_OUT, str(error), head_sha)
+    if failure is Failure.CANCELLED:
+        return Ending(AttemptStatus.LOST, str(error), head_sha)
+    return Ending(AttemptStatus.FAILED, str(error), head_sha, failure=failure)

@@ -1,0 +1,144 @@
+"""Writes an attempt's ending, and what it means for its subtask: on to the queue, again, or over."""
+
+from __future__ import annotations
+
+import logging
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.utils import timezone
+
+from orchestration.adapters.git.values import DiffStat
+from orchestration.domain.errors import Failure
+from orchestration.domain.handoffs import CheckResult, Claim, SubmittedHandoff
+from orchestration.domain.retries import GiveUp, Retry, after_failure, after_loss
+from orchestration.domain.states import AttemptStatus, SubtaskStatus
+from orchestration.models import Attempt, CheckRun, Handoff, MergeEntry
+from orchestration.stages.rows import config_of, store_of
+from orchestration.stages.transition import Moves, Superseded, moves
+
+logger = logging.getLogger(__name__)
+
+# An attempt that ended so leaves its subtask so; the others are decided below.
+_ENDS_AS = {
+    AttemptStatus.PARTIAL: SubtaskStatus.FAILED,
+    AttemptStatus.BLOCKED: SubtaskStatus.BLOCKED,
+    AttemptStatus.TIMED_OUT: SubtaskStatus.TIMED_OUT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    status: AttemptStatus
+    reason: str
+    head_sha: str
+    failure: Failure | None = None
+    handoff: SubmittedHandoff | None = None
+    suspicious: str = ""
+    checks: tuple[CheckResult, ...] = ()
+
+
+def settle(attempt: Attempt, ending: Ending) -> None:
+    """All of it or nothing. Nothing where the attempt is no longer ours: it was cancelled or taken over."""
+    stat = None
+    if ending.head_sha not in {"", attempt.base_sha}:
+        stat = store_of(attempt.subtask.swarm).diffstat(attempt.base_sha, ending.head_sha)
+    try:
+        with moves(attempt.subtask.swarm) as together:
+            together.advance(
+                attempt,
+                ending.status,
+                reason=ending.reason,
+                lease=attempt.lease_token,
+                failure=ending.failure or "",
+                head_sha=ending.head_sha,
+                doing="",
+            )
+            _record_checks(attempt, ending)
+            goes_on = _move_subtask(attempt, ending, together)
+            if not goes_on:
+                _record_handoff(attempt, ending, stat)
+    except Superseded:
+        logger.info("Attempt %s ended after somebody else had ended it.", attempt.public_id)
+
+
+def lose(attempt: Attempt, reason: str) -> None:
+    """The process that ran it is gone."""
+    settle(attempt, Ending(AttemptStatus.LOST, reason, attempt.head_sha))
+
+
+def _move_subtask(attempt: Attempt, ending: Ending, together: Moves) -> bool:
+    """True where the same work is tried again, and there is nothing to tell the planner yet."""
+    subtask = attempt.subtask
+    if ending.status is AttemptStatus.COMPLETE:
+        _complete(attempt, ending, together)
+        return False
+    decision = _again(attempt, ending)
+    if isinstance(decision, Retry):
+        start = timezone.now() + timedelta(milliseconds=decision.delay_ms)
+        together.advance(subtask, SubtaskStatus.PENDING, not_before=start, wait_reason=ending.reason)
+        return True
+    to = _ENDS_AS.get(ending.status, SubtaskStatus.FAILED)
+    together.advance(subtask, to, reason=ending.reason + (decision.reason if decision else ""))
+    return False
+
+
+def _again(attempt: Attempt, ending: Ending) -> Retry | GiveUp | None:
+    earlier = attempt.subtask.attempts
+    if ending.status is AttemptStatus.LOST:
+        return after_loss(earlier.filter(status=AttemptStatus.LOST).count())
+    if ending.status is AttemptStatus.FAILED and ending.handoff is None:
+        failures = earlier.filter(status=AttemptStatus.FAILED).count()
+        return after_failure(ending.failure, failures, config_of(attempt.subtask.swarm), jitter=random.random())  # noqa: S311
+    return None
+
+
+def _complete(attempt: Attempt, ending: Ending, together: Moves) -> None:
+    subtask = attempt.subtask
+    if subtask.kind != "change":
+        together.advance(subtask, SubtaskStatus.COMPLETE)
+        return
+    together.advance(subtask, SubtaskStatus.HANDED_OFF)
+    entry = MergeEntry.objects.create(
+        swarm=subtask.swarm,
+        subtask=subtask,
+        attempt=attempt,
+        head_sha=ending.head_sha,
+        priority=subtask.priority,
+    )
+    together.created(entry)
+
+
+def _record_checks(attempt: Attempt, ending: Ending) -> None:
+    CheckRun.objects.bulk_create(
+        CheckRun(
+            swarm=attempt.subtask.swarm,
+            attempt=attempt,
+            sha=ending.head_sha,
+            command=check.command,
+            passed=check.passed,
+            exit_code=check.exit_code,
+            output=check.output,
+            duration_ms=check.duration_ms,
+        )
+        for check in ending.checks
+    )
+
+
+def _record_handoff(attempt: Attempt, ending: Ending, stat: DiffStat | None) -> None:
+    """The agent's words, or ours where it found none: the planner hears of every end."""
+    words = ending.handoff or SubmittedHandoff(status=Claim.FAILED, summary=ending.reason or "It ended without a word.")
+    started = attempt.started_at or attempt.created_at
+    Handoff.objects.create(
+        attempt=attempt,
+        status=words.status,
+        summary=words.summary,
+        concerns=words.concerns,
+        suggestions=words.suggestions,
+        suspicious=ending.suspicious,
+        files_changed=[file.path for file in stat.files] if stat else [],
+        insertions=stat.insertions if stat else 0,
+        deletions=stat.deletions if stat else 0,
+        duration_ms=round((timezone.now() - started).total_seconds() * 1000),
+    )

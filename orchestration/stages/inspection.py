@@ -1,0 +1,99 @@
+"""What is really in the workspace: the snapshot as a commit, and the evidence found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.utils import timezone
+
+from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.git.snapshots import snapshot
+from orchestration.adapters.git.store import BareRepository
+from orchestration.adapters.git.values import Person
+from orchestration.adapters.git.workspaces import Workspace
+from orchestration.adapters.sandbox import Box
+from orchestration.domain.handoffs import CheckResult, Evidence, SubmittedHandoff, objections
+from orchestration.domain.texts import first_line, storable
+from orchestration.models import Attempt
+
+COMMITTER = Person("Swarmsite", "swarmsite@localhost")
+PIN = "attempts"
+MAX_OUTPUT_CHARACTERS = 20_000
+
+
+def run_checks(
+    box: Box, commands: Sequence[str], *, timeout_s: float, cancellation: Cancellation
+) -> tuple[CheckResult, ...]:
+    """Every command, whether or not an earlier one failed: a reader wants them all."""
+    results = []
+    for command in commands:
+        ran = box.run(command, timeout_s=timeout_s, cancellation=cancellation)
+        limit = f"killed after {timeout_s:.0f} s" if ran.timed_out else ran.limit
+        output = storable(ran.output[-MAX_OUTPUT_CHARACTERS:])
+        results.append(CheckResult(command, ran.exit_code, output, ran.duration_ms, limit))
+    return tuple(results)
+
+
+class Inspection:
+    """Looks at one attempt's workspace, as often as the agent claims to be done; the last look counts."""
+
+    def __init__(
+        self,
+        store: BareRepository,
+        workspace: Workspace,
+        attempt: Attempt,
+        *,
+        working_dir: str | None,
+        timeout_s: float,
+    ) -> None:
+        self._store = store
+        self._workspace = workspace
+        self._attempt = attempt
+        self._working_dir = working_dir
+        self._timeout_s = timeout_s
+        self.sha = attempt.base_sha
+        self.evidence: Evidence | None = None
+
+    def commit(self, summary: str) -> str:
+        """Commits and pins what is there now; the base itself where nothing changed. Raises AdapterError."""
+        name = self._attempt.subtask.name
+        made = snapshot(
+            self._store,
+            self._workspace,
+            parent=self._attempt.base_sha,
+            message=f"{name}: {first_line(summary, 100) or 'unfinished work'}\n",
+            author=Person(f"{name} (agent)", "agent@localhost"),
+            committer=COMMITTER,
+            when=timezone.now(),
+        )
+        if made.changed:
+            self._store.pin(PIN, self._attempt.public_id, made.sha)
+        self.sha = made.sha
+        return made.sha
+
+    def look(self, summary: str, box: Box | None, cancellation: Cancellation) -> Evidence:
+        """Commits first, so that what the checks leave behind is not part of the work. No box: no checks."""
+        sha, base = self.commit(summary), self._attempt.base_sha
+        checks: tuple[CheckResult, ...] = ()
+        if box:
+            commands = self._attempt.subtask.acceptance_checks
+            checks = run_checks(box, commands, timeout_s=self._timeout_s, cancellation=cancellation)
+        self.evidence = Evidence(
+            changed=sha != base,
+            marked_paths=self._store.conflict_markers(base, sha) if sha != base else (),
+            outside_paths=self._outside(base, sha),
+            checks=checks,
+        )
+        return self.evidence
+
+    def object_to(self, handoff: SubmittedHandoff, box: Box, cancellation: Cancellation) -> list[str]:
+        """Why the claim of complete is not believed, with the tail of what failed, for the agent."""
+        evidence = self.look(handoff.summary, box, cancellation)
+        found = objections(self._attempt.subtask.kind, evidence)
+        return found + [f"`{one.command}` printed:\n{one.output[-3000:]}" for one in evidence.checks if not one.passed]
+
+    def _outside(self, base: str, sha: str) -> tuple[str, ...]:
+        if self._working_dir is None or sha == base:
+            return ()
+        inside = f"{self._working_dir}/"
+        return tuple(one.path for one in self._store.changed_paths(base, sha) if not one.path.startswith(inside))

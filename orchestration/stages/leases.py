@@ -1,0 +1,147 @@
+"""Who is the one, and for how long: named leases for writers, and the heartbeat of everything that runs here."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+from django.db.models import F, Q
+from django.utils import timezone
+
+from orchestration.adapters.cancellation import Cancellation
+from orchestration.models import Attempt, Lease, PlanIteration
+
+logger = logging.getLogger(__name__)
+POLL_SECONDS = 1.0  # how soon a cancel reaches an attempt in this process
+
+
+def lease_end() -> datetime:
+    return timezone.now() + timedelta(seconds=settings.SWARM["LEASE_SECONDS"])
+
+
+def new_token() -> str:
+    return secrets.token_hex(16)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A named lease that is ours; `fence` is higher than every earlier holder's."""
+
+    name: str
+    token: str
+    fence: int
+
+    def confirm(self) -> bool:
+        """Inside a transaction: still ours, and locked against a takeover until the commit."""
+        held = Lease.objects.select_for_update().filter(name=self.name, token=self.token)
+        return held.filter(expires_at__gt=timezone.now()).exists()
+
+    def renew(self) -> bool:
+        mine = Lease.objects.filter(name=self.name, token=self.token)
+        return mine.filter(expires_at__gt=timezone.now()).update(expires_at=lease_end()) == 1
+
+
+@contextmanager
+def hold(name: str, holder: str = "") -> Iterator[Held | None]:
+    """The named lease, or None where another holder has it. Given back at the end."""
+    held = take(name, holder)
+    try:
+        yield held
+    finally:
+        if held:
+            Lease.objects.filter(name=name, token=held.token).update(token="", expires_at=None)
+
+
+def take(name: str, holder: str = "") -> Held | None:
+    Lease.objects.get_or_create(name=name)
+    token = new_token()
+    free = Lease.objects.filter(name=name).filter(Q(token="") | Q(expires_at__lte=timezone.now()))
+    if free.update(token=token, holder=holder, fence=F("fence") + 1, expires_at=lease_end()) != 1:
+        return None
+    return Held(name, token, Lease.objects.get(name=name).fence)
+
+
+def release_connection() -> None:
+    """Before a wait on a model or a child: a pooled connection is given back, SQLite's is cheap to keep."""
+    if connection.vendor != "sqlite" and not connection.in_atomic_block:
+        connection.close()
+
+
+Leased = Attempt | PlanIteration
+
+
+class Heartbeat:
+    """One thread a process that renews what runs here, and cancels it when the row says so."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[type[Leased], int], tuple[str, Cancellation]] = {}
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def keep(self, row: Leased) -> Iterator[Cancellation]:
+        """Renews the row's lease while inside. The flag is set as soon as the lease or the row is no longer ours."""
+        cancellation = Cancellation()
+        key = (type(row), row.pk)
+        with self._lock:
+            self._kept[key] = (row.lease_token, cancellation)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+                self._thread.start()
+        try:
+            yield cancellation
+        finally:
+            with self._lock:
+                del self._kept[key]
+
+    def cancel_all(self, reason: str) -> None:
+        """The process is going down: everything that runs here ends now."""
+        for _, cancellation in self._snapshot().values():
+            cancellation.cancel(reason)
+
+    def _snapshot(self) -> dict[tuple[type[Leased], int], tuple[str, Cancellation]]:
+        with self._lock:
+            return dict(self._kept)
+
+    def _run(self) -> None:
+        renewed = time.monotonic()
+        while self._going_on():
+            time.sleep(POLL_SECONDS)
+            due = time.monotonic() - renewed > settings.SWARM["LEASE_SECONDS"] / 3
+            renewed = time.monotonic() if due else renewed
+            try:
+                self._beat(renew=due)
+            except DatabaseError:
+                logger.exception("The heartbeat could not reach the database; it tries again.")
+                close_old_connections()
+        connection.close()
+
+    def _going_on(self) -> bool:
+        """Ends the thread with the last kept row, so that an idle process holds no connection."""
+        with self._lock:
+            if not self._kept:
+                self._thread = None
+            return bool(self._kept)
+
+    def _beat(self, *, renew: bool) -> None:
+        kept = self._snapshot()
+        for model in {model for model, _ in kept}:
+            mine = {pk: entry for (kind, pk), entry in kept.items() if kind is model}
+            rows = model._default_manager.filter(pk__in=list(mine), status="running")  # noqa: SLF001 - Django's own
+            alive = {(pk, token) for pk, token in rows.values_list("pk", "lease_token")}
+            ours = [pk for pk, (token, _) in mine.items() if (pk, token) in alive]
+            if renew:
+                rows.filter(pk__in=ours).update(lease_expires_at=lease_end())
+            for pk in set(mine) - set(ours):
+                mine[pk][1].cancel("It was cancelled or taken over by another worker.")
+
+
+heartbeat = Heartbeat()

@@ -1,0 +1,42 @@
+"""Brings the repository here, pins the base commit and makes the integration branch."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from orchestration.adapters import storage
+from orchestration.domain.repository_urls import RepositoryAddress, parse_repository
+from orchestration.models import Repository, Swarm
+from orchestration.stages.rows import store_of
+from orchestration.stages.transition import moves
+
+
+def prepare(swarm: Swarm) -> None:
+    """Idempotent; does nothing once the base is pinned. Raises AdapterError or InvalidInput."""
+    if swarm.base_sha:
+        return
+    store = store_of(swarm)
+    store.create()
+    address = address_of(swarm.repository)
+    fetched = store.fetch(address.url, swarm.base_branch or None, allow=settings.SWARM["ALLOWED_HOSTS_OUT"])
+    store.create_branch(swarm.branch, fetched.sha)
+    with moves(swarm) as together:
+        Swarm.objects.filter(pk=swarm.pk, base_sha="").update(
+            base_sha=fetched.sha, head_sha=fetched.sha, base_branch=fetched.branch
+        )
+        together.record("swarm.started", base=fetched.sha, branch=fetched.branch)
+    swarm.refresh_from_db()
+
+
+def address_of(repository: Repository) -> RepositoryAddress:
+    """Where it lies; raises InvalidInput with the sentence why it may not be read."""
+    return parse_repository(repository.url, local_allowed=lambda path: may_read(repository, path))
+
+
+def may_read(repository: Repository, path: str) -> bool:
+    """Whether a local path may be read: an operator listed it, or vouched for this row."""
+    if repository.is_demo:
+        return path.startswith(str(storage.data_directory()))
+    return repository.path_allowed or any(
+        path == listed or path.startswith(listed.rstrip("/") + "/") for listed in settings.SWARM["LOCAL_REPOSITORIES"]
+    )

@@ -1,0 +1,110 @@
+"""Writes down what an attempt does while it works: one transaction a turn."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from orchestration.adapters import storage
+from orchestration.domain.conversation import Reply, ToolCall, parse_arguments
+from orchestration.domain.errors import AdapterError, Failure, InvalidInput
+from orchestration.domain.texts import first_line, storable
+from orchestration.models import Artifact, Attempt, Step, Swarm
+from orchestration.stages.accounting import book
+from orchestration.stages.leases import release_connection
+from orchestration.stages.transition import moves, progressed
+
+ALIVE_EVERY_S = 5.0
+MAX_ARTIFACT_BYTES = 20_000_000
+MAX_ARTIFACTS = 200
+_SAYS_MOST = ("command", "path", "pattern", "name", "summary")  # of a call's arguments, for one line on a card
+
+
+class AttemptReport:
+    """The agent's Report without its judgement; `Inspection` adds that."""
+
+    def __init__(self, swarm: Swarm, attempt: Attempt, max_total_steps: int) -> None:
+        self._swarm = swarm
+        self._attempt = attempt
+        self._max_total_steps = max_total_steps
+        self._turn = 0
+        self._number = 0
+        self._waiting: list[Step] = []
+        self._last_sign = 0.0
+
+    def turn(self, reply: Reply) -> None:
+        """Books the answer and writes the last turn's results. Raises AdapterError(BUDGET) at the swarm's limit."""
+        self._turn += 1
+        if reply.text or not reply.tool_calls:
+            self._add(text=reply.text, tokens=reply.usage.output_tokens)
+        calls = len(reply.tool_calls)
+        with transaction.atomic():
+            self._write(doing=_doing(reply.tool_calls), tool_calls=F("tool_calls") + calls)
+            book(self._swarm, reply, on=self._attempt)
+            Swarm.objects.filter(pk=self._swarm.pk).update(tool_calls=F("tool_calls") + calls)
+        used = Swarm.objects.values_list("tool_calls", flat=True).get(pk=self._swarm.pk)
+        progressed(self._swarm)
+        release_connection()
+        if used > self._max_total_steps:
+            raise AdapterError(Failure.BUDGET, f"The swarm's limit of {self._max_total_steps} tool calls is used up.")
+
+    def ran(self, tool: str, arguments: dict[str, Any], result: str, *, ok: bool, duration_ms: int) -> None:
+        """Kept until the next turn or the end: one transaction a turn."""
+        self._add(tool=tool[:64], arguments=arguments, text=result, ok=ok, duration_ms=duration_ms)
+
+    def alive(self) -> None:
+        now = time.monotonic()
+        if now - self._last_sign >= ALIVE_EVERY_S:
+            self._last_sign = now
+            Attempt.objects.filter(pk=self._attempt.pk).update(last_sign_at=timezone.now())
+            release_connection()
+
+    def flush(self) -> None:
+        """Writes what the last turn did; called at the end, whatever the end was."""
+        with transaction.atomic():
+            self._write(doing="")
+
+    def save_artifact(self, *, type_: str, name: str, mime: str, content: bytes) -> str:
+        if len(content) > MAX_ARTIFACT_BYTES:
+            raise InvalidInput(f"The artifact has {len(content):,} bytes; at most {MAX_ARTIFACT_BYTES:,} are kept.")
+        if self._attempt.artifacts.count() >= MAX_ARTIFACTS:
+            raise InvalidInput(f"This attempt has saved {MAX_ARTIFACTS} artifacts; no more are kept.")
+        sha256 = storage.blobs().put(content)
+        with moves(self._swarm) as together:
+            artifact = Artifact.objects.create(
+                swarm=self._swarm,
+                attempt=self._attempt,
+                type=storable(type_),
+                name=storable(name),
+                mime=storable(mime),
+                sha256=sha256,
+                size=len(content),
+            )
+            together.record("artifact.saved", id=artifact.public_id, name=artifact.name, size=artifact.size)
+        return f"Saved {artifact.name} ({artifact.size:,} bytes)."
+
+    def _add(self, **fields: Any) -> None:
+        self._number += 1
+        self._waiting.append(Step(attempt=self._attempt, number=self._number, turn=self._turn, **storable(fields)))
+
+    def _write(self, **fields: Any) -> None:
+        Step.objects.bulk_create(self._waiting)
+        self._waiting = []
+        Attempt.objects.filter(pk=self._attempt.pk).update(last_sign_at=timezone.now(), **fields)
+        self._last_sign = time.monotonic()
+
+
+def _doing(calls: tuple[ToolCall, ...]) -> str:
+    """The turn's first call in one line: what the page shows on the agent's card."""
+    if not calls:
+        return "thinking"
+    try:
+        arguments = parse_arguments(calls[0])
+    except InvalidInput:
+        arguments = {}
+    said = next((str(arguments[name]) for name in _SAYS_MOST if arguments.get(name)), "")
+    return str(storable(first_line(f"{calls[0].name} {said}", 200)))

@@ -1,0 +1,40 @@
+"""From rows to the values that the domain and the adapters take."""
+
+from __future__ import annotations
+
+from orchestration.adapters import storage
+from orchestration.adapters.git.store import BareRepository
+from orchestration.domain.config import SwarmConfig
+from orchestration.domain.conversation import Endpoint
+from orchestration.domain.states import SubtaskStatus
+from orchestration.models import ModelEndpoint, Subtask, Swarm
+
+LOOPBACK = ("127.", "localhost", "[::1]")
+
+
+def config_of(swarm: Swarm) -> SwarmConfig:
+    return SwarmConfig.model_validate(swarm.config)
+
+
+def endpoint_of(row: ModelEndpoint, config: SwarmConfig) -> Endpoint:
+    return Endpoint(
+        name=row.name,
+        kind=ModelEndpoint.Kind(row.kind).value,  # type: ignore[arg-type]  # the choices are the literal's
+        base_url=row.base_url.rstrip("/"),
+        model=row.model,
+        key_env=row.key_env,
+        input_price=row.input_price,
+        output_price=row.output_price,
+        max_concurrent=config.max_concurrent_requests or row.max_concurrent,
+        loopback=row.base_url.split("://", 1)[-1].startswith(LOOPBACK),
+    )
+
+
+def store_of(swarm: Swarm) -> BareRepository:
+    return storage.bare_repository(swarm.repository.public_id)
+
+
+def status_by_name(swarm: Swarm) -> dict[str, SubtaskStatus]:
+    """Every subtask's status, in the order in which they were planned."""
+    rows = Subtask.objects.filter(swarm=swarm).order_by("pk").values_list("name", "status")
+    return {name: SubtaskStatus(status) for name, status in rows}

@@ -1,0 +1,74 @@
+"""Takes a request: validates it and its limits, chooses the model, and writes the swarm's row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestration.adapters import storage
+from orchestration.adapters.git import runner
+from orchestration.domain.config import SwarmConfig, parse_config
+from orchestration.domain.errors import InvalidInput
+from orchestration.domain.requests import check_request, title_of
+from orchestration.domain.rights import Action
+from orchestration.models import ModelEndpoint, Repository, Swarm, User
+from orchestration.stages.prepare import address_of
+from orchestration.stages.transition import moves
+
+NO_MODEL = (
+    "No model is connected. Set OPENAI_API_KEY, OPENAI_BASE_URL and OPENAI_MODEL and start again, "
+    "or add a model endpoint in the admin."
+)
+
+
+def submit(
+    requester: User, repository: Repository, request: str, config: Mapping[str, Any] | None = None, *, branch: str = ""
+) -> Swarm:
+    """The new swarm, already on its way. Raises InvalidInput with a sentence for the person."""
+    if not requester.may(Action.SUBMIT, repository.team):
+        raise InvalidInput("Only members of the repository's team may hand in requests for it.")
+    text = check_request(request)
+    limits = parse_config(config or {})
+    swarm = Swarm(
+        requester=requester,
+        repository=repository,
+        endpoint=choose_endpoint(repository, limits),
+        title=title_of(text),
+        request=text,
+        config=limits.model_dump(mode="json"),
+        base_branch=check_branch(branch or repository.branch),
+    )
+    address_of(repository)
+    require_sandbox(repository)
+    with moves(swarm) as together:
+        swarm.save()
+        together.record("swarm.submitted", id=swarm.public_id, requester=requester.username, title=swarm.title)
+    return swarm
+
+
+def choose_endpoint(repository: Repository, config: SwarmConfig) -> ModelEndpoint:
+    """The demo's model for the demo's repository and for nothing else; otherwise as configured, or the first."""
+    endpoints = ModelEndpoint.objects.filter(team=repository.team, enabled=True, is_demo=repository.is_demo)
+    if config.model and not repository.is_demo:
+        name, _, model = config.model.partition("/")
+        found = endpoints.filter(name=name).first()
+        if found is None or (model and model != found.model):
+            offered = ", ".join(f"{one.name}/{one.model}" for one in endpoints) or "none"
+            raise InvalidInput(f"Configuration: the model {config.model!r} is not connected; there is: {offered}.")
+        return found
+    first = endpoints.first()
+    if first is None:
+        raise InvalidInput(NO_MODEL)
+    return first
+
+
+def check_branch(name: str) -> str:
+    if name:
+        runner.check_branch(name)
+    return name
+
+
+def require_sandbox(repository: Repository) -> None:
+    sandbox = storage.sandbox_for(demo=repository.is_demo)
+    if sandbox.name == "unavailable":
+        raise InvalidInput(f"Agents cannot run commands safely here. {sandbox.describe()}")
