@@ -31,7 +31,7 @@ class LoopThread:
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         with self._lock:
-            if not self._closed:
+            if not self._closed and self._thread.is_alive():  # a forked child has no such thread
                 return asyncio.run_coroutine_threadsafe(work, self._loop)
         work.close()
         raise AdapterError(Failure.CANCELLED, f"The {self._name} is closed.")
@@ -39,7 +39,7 @@ class LoopThread:
     def call(self, function: Callable[[], object]) -> None:
         """Run a short function on the loop; nothing happens once it is closed."""
         with self._lock:
-            if not self._closed:
+            if not self._closed and self._thread.is_alive():
                 self._loop.call_soon_threadsafe(function)
 
     def close(self) -> None:

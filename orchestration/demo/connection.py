@@ -125,6 +125,8 @@ class Connection(asyncio.Protocol):
     async def write(self, *pieces: bytes) -> None:
         """HTTP chunks, as fast as the client takes them."""
         await self._writable.wait()
+        if self._transport.is_closing():
+            await asyncio.Event().wait()  # connection_lost() ends the answer
         self._put(b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece))
 
     def finish(self) -> None:

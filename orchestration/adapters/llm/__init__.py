@@ -1,0 +1,35 @@
+"""What every kind of model service has to offer. The gateway is the only caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import httpx
+
+from orchestration.adapters.llm.keys import Key
+from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
+
+Progress = Callable[[int], None]  # characters of the answer so far
+
+
+class Provider(Protocol):
+    """One wire format."""
+
+    def encode(
+        self,
+        endpoint: Endpoint,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpec],
+        *,
+        tool_choice: str | None,
+        max_output_tokens: int | None,
+    ) -> bytes:
+        """The body of the request; the same one is sent again on every retry."""
+        ...
+
+    async def complete(
+        self, client: httpx.AsyncClient, endpoint: Endpoint, key: Key, body: bytes, *, on_progress: Progress
+    ) -> Reply:
+        """One try. Raises AdapterError, or what failures.py makes of it, and never answers with half a reply."""
+        ...
