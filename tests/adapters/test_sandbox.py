@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -80,6 +83,32 @@ def test_a_sequence_is_run_without_a_shell(box: Box) -> None:
 
 def test_a_program_that_does_not_exist_is_the_commands_failure(box: Box) -> None:
     assert box.run(["no-such-program"], timeout_s=LONG).exit_code == 127
+
+
+def test_a_sequence_never_means_a_builtin_of_a_shell(box: Box) -> None:
+    assert box.run(["exit", "3"], timeout_s=LONG).exit_code == 127
+    assert box.run(["sh", "-c", "exit 3"], timeout_s=LONG).exit_code == 3
+
+
+def test_nothing_is_left_for_others_to_reap(tmp_path: Path) -> None:
+    """Every process that bwrap makes is reaped by its parent: a subreaper above it inherits none."""
+    script = f"""if True:
+        import ctypes, os, sys
+        from pathlib import Path
+        from orchestration.adapters.sandbox.bubblewrap import Bubblewrap
+        ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+        with Bubblewrap().open(Path({str(tmp_path)!r})) as box:
+            for _ in range(20):
+                box.run("sleep 600 & sleep 600 & true", timeout_s=60)
+            box.run("sleep 600", timeout_s=0.1)
+        try:
+            print("inherited", os.waitpid(-1, os.WNOHANG))
+        except ChildProcessError:
+            print("nothing")
+    """
+    environment = {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("nothing\n", "")
 
 
 def test_output_and_errors_come_in_the_order_in_which_they_were_printed(box: Box) -> None:
@@ -224,8 +253,11 @@ def test_a_hundred_threads_run_commands_at_once_and_leave_no_descriptor(sandbox:
 
 
 def test_a_workspace_that_does_not_exist_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
-    with pytest.raises(AdapterError, match="does not exist"):
+    with pytest.raises(AdapterError, match="No such file"):
         sandbox.open(tmp_path / "missing")
+    (tmp_path / "file").touch()
+    with pytest.raises(AdapterError, match="no directory"):
+        sandbox.open(tmp_path / "file")
 
 
 def test_a_box_may_be_closed_twice_and_runs_nothing_afterwards(tmp_path: Path) -> None:

@@ -264,7 +264,7 @@ def without(*removed: str) -> object:
     ("removed", "reason"),
     [
         (["--unshare-net"], "the net namespace is the server's"),
-        (["--unshare-pid"], "the pid namespace is the server's"),
+        (["--unshare-pid", "--as-pid-1"], "the pid namespace is the server's"),
     ],
 )
 def test_a_box_whose_isolation_is_broken_does_not_open(

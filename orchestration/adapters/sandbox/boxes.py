@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from orchestration.adapters.cancellation import Cancellation
+from orchestration.domain.errors import AdapterError, Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +82,14 @@ class Sandbox(Protocol):
         read_only: bool = False,
     ) -> Box:
         """A box whose isolation was checked. Raises AdapterError where the check fails."""
+
+
+def existing(workspace: Path) -> Path:
+    """The directory without links in its path. Raises AdapterError where there is none that we may enter."""
+    try:
+        real = workspace.resolve(strict=True)
+        if real.is_dir():
+            return real
+    except OSError as error:
+        raise AdapterError(Failure.PERMANENT, f"The workspace {workspace} cannot be used: {error}") from error
+    raise AdapterError(Failure.PERMANENT, f"The workspace {workspace} is no directory.")

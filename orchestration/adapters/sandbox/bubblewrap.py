@@ -13,15 +13,18 @@ from typing import Self
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.sandbox import cgroups, isolation, mounts, watching
-from orchestration.adapters.sandbox.boxes import DEFAULT_LIMITS, CommandResult, Limits
+from orchestration.adapters.sandbox.boxes import DEFAULT_LIMITS, CommandResult, Limits, existing
 from orchestration.adapters.sandbox.commands import LONGEST_ARGUMENT, arguments, require_short, shell
 from orchestration.adapters.sandbox.launch import Launch
 from orchestration.adapters.sandbox.output import BoundedOutput
 from orchestration.domain.errors import AdapterError, Failure
 
+# The first process of each namespace, whose end is the end of all in it. bwrap's own would not do: bwrap leaves
+# before it, and where the server is a container's first process nobody would ever reap it. It collects orphans
+# and keeps quiet about signals; the command is no builtin of it and does not get its third descriptor.
+FIRST = (b"/bin/sh", b"-c", b'exec 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); exit $?', b"sh")
 CHECK_S = 60.0
 CHECK_BYTES = 1_000_000
-_FILE_TOO_LARGE = 128 + 25  # what a shell reports of SIGXFSZ
 
 
 class Bubblewrap:
@@ -65,9 +68,7 @@ class Bubblewrap:
     ) -> BubblewrapBox:
         if self._bwrap is None:
             raise AdapterError(Failure.PERMANENT, "bubblewrap is not installed.")
-        if not workspace.is_dir():
-            raise AdapterError(Failure.PERMANENT, f"The workspace {workspace} does not exist.")
-        view = mounts.View(workspace.resolve(), read_only=read_only, network=network, tools=self._tools)
+        view = mounts.View(existing(workspace), read_only=read_only, network=network, tools=self._tools)
         box = BubblewrapBox(self._bwrap, view, limits, self._groups)
         try:
             box.verify(self._hidden)
@@ -84,7 +85,7 @@ class BubblewrapBox:
         self._bwrap = bwrap
         self._view = view
         self._limits = limits
-        try:  # one more process: the first of the namespace, which is bwrap's
+        try:  # one more process: the first of the namespace
             self._group = groups.make(processes=limits.processes + 1, memory_mb=limits.memory_mb)
         except OSError as error:
             raise AdapterError(Failure.TRANSIENT, f"No control group could be made: {error}") from error
@@ -105,7 +106,7 @@ class BubblewrapBox:
         vector, files = self._vector(command)
         before = self._group.met()
         sink = BoundedOutput(output_bytes)
-        with Launch(self._bwrap, self._options, files, vector) as launch:
+        with Launch(self._bwrap, self._options, files, [*FIRST, *vector]) as launch:
             started = time.monotonic()
             end = self._follow(launch, sink, timeout_s, cancellation)
             code = launch.exit_code()
@@ -113,7 +114,7 @@ class BubblewrapBox:
             cancellation.check()
         limit = self._limit_met(end, code, before, timeout_s)
         if code is None and not limit:
-            code = _never_ran(sink.text())
+            raise AdapterError(Failure.PERMANENT, f"The sandbox could not be set up: {sink.text().strip()}")
         return watching.result(end, code, sink, started, limit)
 
     def _follow(
@@ -146,14 +147,13 @@ class BubblewrapBox:
 
     def _limit_met(self, end: watching.End, code: int | None, before: cgroups.Met, timeout_s: float) -> str:
         now = self._group.met()
-        if end is watching.End.TIMED_OUT:
-            return f"The command was ended after {timeout_s:g} s."
+        ended = watching.limit_met(end, code, self._limits, timeout_s)
+        if ended:
+            return ended
         if now.memory > before.memory:
             return f"The command needed more than {self._limits.memory_mb} MB of memory; a process was killed."
         if now.processes > before.processes:
             return f"The command wanted more than {self._limits.processes} processes at once."
-        if code == _FILE_TOO_LARGE:
-            return f"The command wrote a file larger than {self._limits.file_size_mb} MB."
         return ""
 
     def verify(self, hidden: Sequence[Path]) -> None:
@@ -182,13 +182,6 @@ class BubblewrapBox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _never_ran(said: str) -> int:
-    """127, as a shell says of a program that is not there. Raises AdapterError where bwrap itself failed."""
-    if said.startswith("bwrap: execvp "):
-        return 127
-    raise AdapterError(Failure.PERMANENT, f"The sandbox could not be set up: {said.strip()}")
 
 
 def _resources(limits: Limits, groups: cgroups.Groups) -> dict[int, int]:

@@ -109,7 +109,10 @@ class Launch:
                 self._process.kill()
 
     def bury(self) -> None:
-        """Return when nothing of the tree is left: not what went to the background or to a session of its own."""
+        """Return when nothing of the tree is left: not what went to the background or to a session of its own.
+
+        The first process is bwrap's child and bwrap ours, so that both are reaped, whoever reaps orphans here.
+        """
         self.kill()
         if self._init >= 0:
             watching.await_death(self._init)

@@ -85,7 +85,7 @@ def _namespaces(*, network: bool) -> Iterator[str]:
     yield from ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
     if not network:
         yield "--unshare-net"
-    yield from ("--hostname", "sandbox", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
+    yield from ("--hostname", "sandbox", "--die-with-parent", "--as-pid-1", "--new-session", "--cap-drop", "ALL")
 
 
 def _system(view: View) -> Iterator[str]:

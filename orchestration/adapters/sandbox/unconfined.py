@@ -16,10 +16,9 @@ from typing import Self
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.sandbox import watching
-from orchestration.adapters.sandbox.boxes import DEFAULT_LIMITS, CommandResult, Limits
+from orchestration.adapters.sandbox.boxes import DEFAULT_LIMITS, CommandResult, Limits, existing
 from orchestration.adapters.sandbox.commands import arguments, require_short
 from orchestration.adapters.sandbox.output import BoundedOutput
-from orchestration.domain.errors import AdapterError, Failure
 
 GROUP_DEATH_S = 1.0
 # The soft and hard limits hold for every process below; 512-byte blocks and kilobytes are POSIX's units.
@@ -46,9 +45,7 @@ class Unconfined:
         network: bool = False,
         read_only: bool = False,
     ) -> UnconfinedBox:
-        if not workspace.is_dir():
-            raise AdapterError(Failure.PERMANENT, f"The workspace {workspace} does not exist.")
-        return UnconfinedBox(workspace, limits)
+        return UnconfinedBox(existing(workspace), limits)
 
 
 class UnconfinedBox:
@@ -72,8 +69,9 @@ class UnconfinedBox:
             end = _follow(process, sink, timeout_s, cancellation)
         if end is watching.End.CANCELLED:
             cancellation.check()
-        limit = f"The command was ended after {timeout_s:g} s." if end is watching.End.TIMED_OUT else ""
-        return watching.result(end, process.returncode, sink, started, limit)
+        code = process.returncode if process.returncode >= 0 else 128 - process.returncode
+        limit = watching.limit_met(end, code, self._limits, timeout_s)
+        return watching.result(end, code, sink, started, limit)
 
     def _start(self, vector: list[bytes]) -> subprocess.Popen[bytes]:
         blocks = self._limits.file_size_mb * 2048

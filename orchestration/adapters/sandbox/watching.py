@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -11,13 +12,14 @@ from threading import Lock
 from typing import Self
 
 from orchestration.adapters.cancellation import Cancellation
-from orchestration.adapters.sandbox.boxes import CommandResult
+from orchestration.adapters.sandbox.boxes import CommandResult, Limits
 from orchestration.adapters.sandbox.output import BoundedOutput
 from orchestration.domain.errors import AdapterError, Failure
 
 CHUNK = 65_536
 DRAIN_CHUNKS = 32  # a pipe holds 1 MiB at most; whoever still writes after the end is not waited for
 DEATH_S = 10.0
+FILE_TOO_LARGE = 128 + signal.SIGXFSZ  # what a shell reports
 
 
 class End(Enum):
@@ -112,6 +114,15 @@ def await_death(pidfd: int) -> None:
         raise AdapterError(
             Failure.PERMANENT, f"A killed command was still there after {DEATH_S:g} s; look for stuck disk I/O."
         )
+
+
+def limit_met(end: End, exit_code: int | None, limits: Limits, timeout_s: float) -> str:
+    """The sentence for those limits that show in how the command ended."""
+    if end is End.TIMED_OUT:
+        return f"The command was ended after {timeout_s:g} s."
+    if exit_code == FILE_TOO_LARGE:
+        return f"The command wrote a file larger than {limits.file_size_mb} MB."
+    return ""
 
 
 def result(end: End, exit_code: int | None, sink: BoundedOutput, started: float, limit: str = "") -> CommandResult:
