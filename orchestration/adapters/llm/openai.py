@@ -90,11 +90,7 @@ class OpenAI(Provider):
     ) -> Reply:
         exchange = _Exchange(endpoint, key, on_progress, self._body_limit)
         try:
-            headers = {**_HEADERS, **key.headers()}
-            request = httpx.Request(
-                "POST", _url(endpoint.base_url), headers=headers, content=body, extensions=self._extensions
-            )
-            response = await client.send(request, stream=True)
+            response = await client.send(self._request(endpoint, key, body), stream=True)
             try:
                 await exchange.read(response)
             finally:
@@ -104,6 +100,13 @@ class OpenAI(Provider):
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise unreachable(endpoint, error) from None
         return exchange.reply(len(body))
+
+    def _request(self, endpoint: Endpoint, key: Key, body: bytes) -> httpx.Request:
+        # Here, so that no frame that an error passes through has the bare key among its variables.
+        headers = {**_HEADERS, **key.headers()}
+        return httpx.Request(
+            "POST", _url(endpoint.base_url), headers=headers, content=body, extensions=self._extensions
+        )
 
 
 class _Exchange:
