@@ -1,0 +1,1 @@
+"""A recipe book for the terminal."""
