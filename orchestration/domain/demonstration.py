@@ -9,7 +9,9 @@ MODEL = "demo-story"
 LABEL = "This is a demo model: a script that tells one fixed story, whatever it is asked."
 
 REQUEST_TITLE = "Plan a week of meals and print one shopping list"
-REQUEST = """\
+REQUEST = f"""\
+# {REQUEST_TITLE}
+
 Larder can show and scale one recipe. We want to plan a whole week with it and go shopping once.
 
 - A plan is a plain text file with one line a meal: the day, the meal, the recipe and for how many people.
