@@ -1,0 +1,87 @@
+"""An agent's directory as found on disk. Links are never followed."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestration.domain.errors import AdapterError, Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """`path` is what an agent sees; `index` is ours and lies outside of it, as does the list of commits."""
+
+    path: Path
+    index: Path
+    slot: str
+
+    @property
+    def commits(self) -> list[str]:
+        """The commit it was reset to, then the snapshots made of it since; empty while it is being reset."""
+        file = self.index.with_name("commits")
+        return file.read_text().split() if file.is_file() else []
+
+    def forget_commits(self) -> None:
+        self.index.with_name("commits").unlink(missing_ok=True)
+
+    def add_commit(self, sha: str) -> None:
+        with self.index.with_name("commits").open("a") as file:
+            file.write(f"{sha}\n")
+
+    def unlock_index(self) -> None:
+        """Drop the lock of a killed child: whoever holds the workspace is the only one to touch its index."""
+        self.index.with_name(f"{self.index.name}.lock").unlink(missing_ok=True)
+
+
+def walk(top: Path) -> Iterator[os.DirEntry[str]]:
+    """Every entry beneath `top`, each directory made usable first; a .git is shown and not entered."""
+    waiting = [str(top)]
+    while waiting:
+        directory = waiting.pop()
+        _make_usable(directory)
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                yield entry
+                if entry.is_dir(follow_symlinks=False) and not is_dot_git(entry.name):
+                    waiting.append(entry.path)
+
+
+def is_dot_git(name: str) -> bool:
+    """What some file system or other takes for .git."""
+    return name.lower() in {".git", "git~1"}
+
+
+def is_special(entry: os.DirEntry[str]) -> bool:
+    """A device, a pipe or a socket."""
+    plain = entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+    return not (plain or entry.is_symlink())
+
+
+def sweep(top: Path) -> bool:
+    """Delete what git's own clean leaves alone, every .git and special file; whether there is anything at all."""
+    found = False
+    for entry in walk(top):
+        found = True
+        if is_dot_git(entry.name):
+            remove(Path(entry.path))
+        elif is_special(entry):
+            Path(entry.path).unlink()
+    return found
+
+
+def remove(path: Path) -> None:
+    """Delete it, however deep it is. What resists stays, and is tried again when the pool is next opened."""
+    subprocess.run(["rm", "-rf", "--", str(path)], check=False, stdin=subprocess.DEVNULL, capture_output=True)
+
+
+def _make_usable(directory: str) -> None:
+    mode = os.lstat(directory).st_mode
+    if not stat.S_ISDIR(mode):
+        raise AdapterError(Failure.PERMANENT, f"{directory} is not a directory any more.")
+    if mode & stat.S_IRWXU != stat.S_IRWXU:
+        Path(directory).chmod(stat.S_IMODE(mode) | stat.S_IRWXU)

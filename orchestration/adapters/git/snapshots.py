@@ -1,0 +1,219 @@
+"""Turning what an agent left in a workspace into a commit, or saying what in it cannot be taken."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from orchestration.adapters.git.files import Workspace, is_dot_git, is_special, walk
+from orchestration.adapters.git.runner import GitResult, check_sha, run_git, shown
+from orchestration.adapters.git.store import BareRepository, Person
+from orchestration.domain.errors import AdapterError, Failure
+
+MAX_FILE_BYTES = 50_000_000
+MAX_FILES = 20_000
+
+_LINK, _SUBMODULE = b"120000", b"160000"
+# Controls, line separators and the marks that make a name read differently from what it is.
+_MISLEADING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """`sha` is the parent's where nothing changed."""
+
+    sha: str
+    tree: str
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One path that differs from the parent."""
+
+    path: bytes
+    mode: bytes
+    blob: bytes
+    status: bytes
+
+
+def snapshot(
+    repository: BareRepository,
+    workspace: Workspace,
+    *,
+    parent: str,
+    message: str,
+    author: Person,
+    committer: Person,
+    when: datetime,
+    max_file_bytes: int = MAX_FILE_BYTES,
+    max_files: int = MAX_FILES,
+    timeout_s: float = 300,
+) -> Snapshot:
+    """Commit on `parent` everything the agent made that .gitignore does not hide.
+
+    Sizes and kinds of files are checked before git reads them, names, links and submodules on what it read.
+    """
+    if check_sha(parent) not in workspace.commits:
+        raise AdapterError(
+            Failure.PERMANENT,
+            f"The workspace does not stand on {parent[:12]}: a commit there would undo other work.",
+        )
+    git = _Git(repository.path, workspace, timeout_s)
+    workspace.unlock_index()
+    try:
+        _refuse_odd_files(git, workspace.path)
+        changes = _changes(git)
+        _refuse_big_ones(workspace.path, changes, max_file_bytes, max_files)
+    except OSError as error:
+        raise AdapterError(
+            Failure.PERMANENT, f"The workspace cannot be read: {error.strerror} ({error.filename!r})."
+        ) from error
+    if changes:
+        git("add", "--all", config=("core.fsyncMethod=batch",))
+    entries = _staged(git, parent)
+    _refuse_entries(repository, entries)
+    tree = check_sha(git("write-tree").text.strip())
+    if not entries:
+        return Snapshot(parent, tree, changed=False)
+    sha = repository.commit(tree, [parent], message, author=author, committer=committer, when=when)
+    workspace.add_commit(sha)
+    return Snapshot(sha, tree, changed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Git:
+    """Git with our repository and index on the agent's files, whose own .git is never looked at."""
+
+    git_dir: Path
+    workspace: Workspace
+    timeout_s: float
+
+    def __call__(
+        self, *args: str, stdin: bytes | None = None, ok: tuple[int, ...] = (0,), config: tuple[str, ...] = ()
+    ) -> GitResult:
+        return run_git(
+            *args,
+            git_dir=self.git_dir,
+            work_tree=self.workspace.path,
+            index=self.workspace.index,
+            stdin=stdin,
+            timeout_s=self.timeout_s,
+            ok=ok,
+            config=config,
+        )
+
+
+def _refuse_odd_files(git: _Git, top: Path) -> None:
+    """Nested repositories and files that are not files, unless .gitignore hides them."""
+    odd = {where: (path, why) for where, path, why in _odd_files(top)}
+    if not odd:
+        return
+    answer = git("check-ignore", "-z", "--stdin", stdin=b"\0".join(odd) + b"\0", ok=(0, 1))
+    left = odd.keys() - set(answer.stdout.split(b"\0"))
+    if left:
+        path, why = odd[min(left)]
+        raise _refused(path, why)
+
+
+def _odd_files(top: Path) -> Iterator[tuple[bytes, bytes, str]]:
+    """(path that .gitignore would have to hide, path, why)."""
+    for entry in walk(top):
+        path = os.fsencode(os.path.relpath(entry.path, top)) if is_dot_git(entry.name) or is_special(entry) else b""
+        if not path or path == b".git":
+            continue
+        if is_dot_git(entry.name):
+            holder = os.path.dirname(path)  # noqa: PTH120  # bytes
+            yield holder or path, path, "is a repository of its own: remove its .git"
+        else:
+            yield path, path, "is a device, a pipe or a socket: remove it"
+
+
+def _changes(git: _Git) -> list[tuple[bool, bytes]]:
+    """(is new, path) of what may differ from the index."""
+    listing = git("ls-files", "-z", "-t", "--others", "--modified", "--exclude-standard").stdout
+    return [(line.startswith(b"?"), line[2:]) for line in listing.split(b"\0") if line]
+
+
+def _refuse_big_ones(top: Path, changes: list[tuple[bool, bytes]], max_file_bytes: int, max_files: int) -> None:
+    new = sum(is_new for is_new, _ in changes)
+    if new > max_files:
+        raise AdapterError(
+            Failure.PERMANENT,
+            f"There are {new:,} new files, more than the {max_files:,} accepted: add the made ones to .gitignore.",
+        )
+    for _, path in changes:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            _check_file(Path(os.fsdecode(os.path.join(os.fsencode(top), path))), path, max_file_bytes)  # noqa: PTH118
+
+
+def _check_file(file: Path, path: bytes, max_file_bytes: int) -> None:
+    status = file.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        return
+    if status.st_size > max_file_bytes:
+        raise _refused(path, f"has {status.st_size:,} bytes, more than the {max_file_bytes:,} accepted")
+    if not status.st_mode & stat.S_IRUSR:
+        file.chmod(stat.S_IMODE(status.st_mode) | stat.S_IRUSR)
+
+
+def _staged(git: _Git, parent: str) -> list[_Entry]:
+    raw = git("diff-index", "--cached", "-r", "-z", "--no-renames", "--no-ext-diff", parent).stdout.split(b"\0")
+    entries: list[_Entry] = []
+    for head, path in zip(raw[::2], raw[1::2], strict=False):
+        _, mode, _, blob, status = head[1:].split(b" ")
+        entries.append(_Entry(path, mode, blob, status))
+    return entries
+
+
+def _refuse_entries(repository: BareRepository, entries: list[_Entry]) -> None:
+    for entry in entries:
+        if entry.mode == _SUBMODULE:
+            raise _refused(entry.path, "is a submodule, and those cannot be changed here")
+        if entry.status == b"A":
+            _check_name(entry.path)
+    links = [entry for entry in entries if entry.mode == _LINK]
+    for entry, target in zip(links, _targets(repository, links), strict=True):
+        if _leaves(entry.path, target):
+            raise _refused(entry.path, f"is a link that leaves the repository, to {shown(target)[:200]}")
+
+
+def _check_name(path: bytes) -> None:
+    try:
+        text = path.decode()
+    except UnicodeDecodeError:
+        raise _refused(path, "has a name that is not UTF-8: rename it") from None
+    if _MISLEADING.search(text):
+        raise _refused(path, "has control or direction characters in its name: rename it")
+
+
+def _targets(repository: BareRepository, links: list[_Entry]) -> Iterator[bytes]:
+    """What the links point to, all through one child."""
+    if not links:
+        return
+    raw = repository.run("cat-file", "--batch", stdin=b"".join(link.blob + b"\n" for link in links)).stdout
+    for _ in links:
+        head, _, raw = raw.partition(b"\n")
+        size = int(head.split()[2])
+        yield raw[:size]
+        raw = raw[size + 1 :]
+
+
+def _leaves(path: bytes, target: bytes) -> bool:
+    """Whether a link could lead outside: only dots at its start can be counted, later ones may pass other links."""
+    parts = [part for part in target.split(b"/") if part not in {b"", b"."}]
+    ups = next((number for number, part in enumerate(parts) if part != b".."), len(parts))
+    hidden = any(part == b".." or is_dot_git(shown(part)) for part in parts[ups:])
+    return target.startswith(b"/") or ups > path.count(b"/") or hidden
+
+
+def _refused(path: bytes, why: str) -> AdapterError:
+    """With the name written so that a reader sees what it really is."""
+    name = _MISLEADING.sub(lambda found: found[0].encode("unicode_escape").decode(), shown(path))
+    return AdapterError(Failure.PERMANENT, f"{name[:300]} {why}.")
