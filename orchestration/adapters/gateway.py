@@ -27,6 +27,7 @@ from orchestration.adapters.llm.failures import Busy, place
 from orchestration.adapters.llm.keys import Key, read_key
 from orchestration.adapters.llm.limiter import LONGEST_HOLD_S, EndpointStats, Limiter, first_limit
 from orchestration.adapters.llm.openai import OpenAI
+from orchestration.adapters.llm.pool import ManyPools
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
 from orchestration.domain.errors import AdapterError, Failure
 
@@ -35,7 +36,6 @@ __all__ = ["EndpointStats", "Gateway", "RetryPolicy", "get_gateway"]
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 600.0
-CONNECTIONS = 128
 PROGRESS_EVERY_S = 0.5
 
 
@@ -91,8 +91,7 @@ class Gateway:
     def __init__(self, *, providers: Mapping[str, Provider] | None = None) -> None:
         self._providers = {"openai": OpenAI()} if providers is None else providers
         self._limiters: dict[tuple[str, str], Limiter] = {}
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-        self._client = httpx.AsyncClient(limits=limits, trust_env=False, follow_redirects=False)
+        self._client = httpx.AsyncClient(transport=ManyPools(), trust_env=False, follow_redirects=False)
         self._loop = LoopThread("model gateway", self._client.aclose)
 
     def complete(
