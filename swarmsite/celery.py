@@ -9,4 +9,6 @@ from celery import Celery
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "swarmsite.settings")
 app = Celery("swarmsite")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+# Nudges come from many threads; without this each of them would make an application of its own.
+app.set_default()
 app.autodiscover_tasks(["orchestration"])

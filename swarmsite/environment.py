@@ -123,3 +123,21 @@ def _sqlite(path: str) -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
         },
     }
+
+
+def openai_endpoint() -> dict[str, str] | None:
+    """The endpoint that OPENAI_BASE_URL, OPENAI_MODEL and OPENAI_API_KEY describe, without the key itself."""
+    base_url, model = url("OPENAI_BASE_URL"), text("OPENAI_MODEL")
+    if not model:
+        if base_url:
+            raise ImproperlyConfigured(
+                "OPENAI_BASE_URL is set but OPENAI_MODEL is not; write the model's name into it."
+            )
+        return None
+    if not base_url and not text("OPENAI_API_KEY"):
+        raise ImproperlyConfigured("OPENAI_MODEL is set; write OPENAI_API_KEY or OPENAI_BASE_URL beside it.")
+    return {
+        "base_url": base_url or "https://api.openai.com/v1",
+        "model": model,
+        "key_env": "OPENAI_API_KEY" if text("OPENAI_API_KEY") else "",
+    }

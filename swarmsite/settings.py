@@ -132,6 +132,7 @@ SWARM: dict[str, Any] = {
     "LOCAL_REPOSITORIES": env.words("SWARM_LOCAL_REPOSITORIES"),
     "MAX_AGENTS": env.integer("SWARM_MAX_AGENTS", 100, low=1, high=1000),
     "LEASE_SECONDS": env.integer("SWARM_LEASE_SECONDS", 30, low=3, high=3600),
+    "OPENAI_ENDPOINT": env.openai_endpoint(),
     "TICK_SECONDS": env.integer("SWARM_TICK_SECONDS", 2, low=1, high=600),
 }
 
@@ -148,6 +149,7 @@ LOGGING = {
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
         "celery": {"level": "WARNING"},
+        "kombu": {"level": "ERROR"},
         "daphne": {"level": "WARNING"},
     },
 }

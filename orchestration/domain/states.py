@@ -72,7 +72,8 @@ Status = SwarmStatus | SubtaskStatus | AttemptStatus | EntryStatus | IterationSt
 
 S, T, A, E, I = SwarmStatus, SubtaskStatus, AttemptStatus, EntryStatus, IterationStatus  # noqa: E741
 
-TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+# One table a kind: words of different kinds that read the same are equal in Python, and would fall together.
+_SWARM: Mapping[Status, frozenset[Status]] = {
     S.PLANNING: frozenset({S.AWAITING_APPROVAL, S.RUNNING, S.PAUSED, S.FINALIZING, S.FAILED, S.CANCELLED}),
     S.AWAITING_APPROVAL: frozenset({S.RUNNING, S.FAILED, S.CANCELLED}),
     S.RUNNING: frozenset({S.PAUSED, S.FINALIZING, S.FAILED, S.CANCELLED}),
@@ -82,6 +83,8 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     S.PARTLY_SUCCEEDED: frozenset(),
     S.FAILED: frozenset(),
     S.CANCELLED: frozenset(),
+}
+_SUBTASK: Mapping[Status, frozenset[Status]] = {
     T.PENDING: frozenset({T.ASSIGNED, T.BLOCKED, T.CANCELLED}),
     T.BLOCKED: frozenset({T.PENDING, T.CANCELLED}),
     T.ASSIGNED: frozenset({T.RUNNING, T.PENDING, T.FAILED, T.CANCELLED}),
@@ -95,6 +98,8 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     T.TIMED_OUT: frozenset({T.PENDING, T.CANCELLED}),
     T.COMPLETE: frozenset(),
     T.CANCELLED: frozenset(),
+}
+_ATTEMPT: Mapping[Status, frozenset[Status]] = {
     A.ASSIGNED: frozenset({A.RUNNING, A.FAILED, A.CANCELLED, A.LOST}),
     A.RUNNING: frozenset({A.WAITING, A.COMPLETE, A.PARTIAL, A.BLOCKED, A.FAILED, A.TIMED_OUT, A.CANCELLED, A.LOST}),
     A.WAITING: frozenset({A.RUNNING, A.FAILED, A.TIMED_OUT, A.CANCELLED, A.LOST}),
@@ -105,6 +110,8 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     A.TIMED_OUT: frozenset(),
     A.CANCELLED: frozenset(),
     A.LOST: frozenset(),
+}
+_ENTRY: Mapping[Status, frozenset[Status]] = {
     E.QUEUED: frozenset({E.MERGING, E.CONFLICT, E.REJECTED, E.SUPERSEDED, E.CANCELLED}),
     E.MERGING: frozenset({E.QUEUED, E.GATING, E.LANDED, E.CONFLICT, E.REJECTED}),
     E.GATING: frozenset({E.QUEUED, E.MERGING, E.CONFLICT, E.REJECTED, E.CANCELLED}),
@@ -113,14 +120,30 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     E.REJECTED: frozenset(),
     E.SUPERSEDED: frozenset(),
     E.CANCELLED: frozenset(),
+}
+_ITERATION: Mapping[Status, frozenset[Status]] = {
     I.RUNNING: frozenset({I.DONE, I.FAILED, I.LOST}),
     I.DONE: frozenset(),
     I.FAILED: frozenset(),
     I.LOST: frozenset(),
 }
 
-# Where a row of each kind begins; the diagrams and the reachability test start here.
-INITIAL: tuple[Status, ...] = (S.PLANNING, T.PENDING, A.ASSIGNED, E.QUEUED, I.RUNNING)
+TRANSITIONS: Mapping[type[Status], Mapping[Status, frozenset[Status]]] = {
+    SwarmStatus: _SWARM,
+    SubtaskStatus: _SUBTASK,
+    AttemptStatus: _ATTEMPT,
+    EntryStatus: _ENTRY,
+    IterationStatus: _ITERATION,
+}
+
+# Where a row of each kind begins.
+INITIAL: Mapping[type[Status], Status] = {
+    SwarmStatus: S.PLANNING,
+    SubtaskStatus: T.PENDING,
+    AttemptStatus: A.ASSIGNED,
+    EntryStatus: E.QUEUED,
+    IterationStatus: I.RUNNING,
+}
 
 SWARM_OVER = frozenset({S.SUCCEEDED, S.PARTLY_SUCCEEDED, S.FAILED, S.CANCELLED})
 SWARM_ACTIVE = frozenset(S) - SWARM_OVER
@@ -138,7 +161,7 @@ class IllegalTransition(SwarmsiteError):
 
 
 def may(old: Status, new: Status) -> bool:
-    return new in TRANSITIONS[old]
+    return type(old) is type(new) and new in TRANSITIONS[type(old)][old]
 
 
 def require(old: Status, new: Status) -> None:
@@ -148,15 +171,13 @@ def require(old: Status, new: Status) -> None:
 
 
 def is_final(status: Status) -> bool:
-    return not TRANSITIONS[status]
+    return not TRANSITIONS[type(status)][status]
 
 
 def diagram(kind: type[Status]) -> str:
     """The kind's table as a Mermaid state diagram; docs/states.md is made of these."""
-    lines = ["stateDiagram-v2"]
-    for old, news in TRANSITIONS.items():
-        if isinstance(old, kind):
-            lines += [f"    [*] --> {old}"] if old in INITIAL else []
-            lines += [f"    {old} --> {new}" for new in sorted(news)]
-            lines += [] if news else [f"    {old} --> [*]"]
+    lines = ["stateDiagram-v2", f"    [*] --> {INITIAL[kind]}"]
+    for old, news in TRANSITIONS[kind].items():
+        lines += [f"    {old} --> {new}" for new in sorted(news)]
+        lines += [] if news else [f"    {old} --> [*]"]
     return "\n".join(lines)

@@ -1,0 +1,180 @@
+"""Swarms from the command line: run, wait, list, show, pause, resume, approve, cancel."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from orchestration.domain.errors import InvalidInput, SwarmsiteError
+from orchestration.management.bootstrap import bootstrap
+from orchestration.management.engine import live_holder, running
+from orchestration.management.follow import SET_UP, as_json, follow
+from orchestration.models import Repository, Swarm, Team, User
+from orchestration.reads.reports import summary, whole
+from orchestration.stages import steer
+from orchestration.stages.submit import submit
+
+NO_ENGINE = "No engine runs for this data directory: add --wait to run one here, or start manage.py up."
+
+STEERING: Mapping[str, Callable[[Swarm, User], None]] = {
+    "pause": steer.pause,
+    "resume": steer.resume,
+    "approve": steer.approve,
+    "cancel": steer.cancel,
+}
+
+
+class Command(BaseCommand):
+    help = "Run a swarm and look after it."
+    requires_system_checks = ()  # of pages and templates, which it does not touch
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        commands = parser.add_subparsers(dest="verb", required=True)
+        run = commands.add_parser("run", help="hand in a request")
+        run.add_argument(
+            "--repository", required=True, help="path or URL of a git repository, or a configured one's name"
+        )
+        run.add_argument("--task", required=True, help="what should be done")
+        run.add_argument("--branch", default="", help="start from this branch (default: the repository's own)")
+        run.add_argument("--config", default="{}", help="a JSON object of limits, see docs/configuration.md")
+        run.add_argument("--check", action="append", help="a check command of the repository; may be given again")
+        run.add_argument("--wait", action="store_true", help="follow it to its end; runs an engine where none does")
+        _json(run)
+        wait = commands.add_parser("wait", help="follow a swarm, or go on with it where no engine runs")
+        wait.add_argument("id")
+        _json(wait)
+        _json(commands.add_parser("list", help="all swarms, newest first"))
+        for verb in ("show", *STEERING):
+            one = commands.add_parser(verb)
+            one.add_argument("id")
+            _json(one)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        call_command("migrate", verbosity=0)
+        self._json = options["json"]
+        try:
+            getattr(self, f"_{options['verb']}", self._steer)(options)
+        except SwarmsiteError as error:
+            self._refuse(str(error))
+
+    def _refuse(self, sentence: str) -> NoReturn:
+        """Nothing was begun: the sentence for a person, and for a script the same as JSON."""
+        if self._json:
+            self.stdout.write(as_json({"id": None, "status": "refused", "status_reason": sentence}))
+        raise CommandError(sentence, returncode=SET_UP)
+
+    def _run(self, options: dict[str, Any]) -> None:
+        if not options["wait"] and live_holder() is None:
+            raise InvalidInput(NO_ENGINE)
+        team, operator = bootstrap()
+        repository = repository_for(team, options["repository"], options["check"])
+        swarm = submit(operator, repository, options["task"], _config(options["config"]), branch=options["branch"])
+        if self._json:
+            self.stdout.write(as_json({"id": swarm.public_id}))
+            self.stdout.flush()
+        else:
+            self.stderr.write(f"Swarm {swarm.public_id}")
+        if options["wait"]:
+            self._follow(swarm)
+
+    def _wait(self, options: dict[str, Any]) -> None:
+        swarm = find(options["id"])
+        if self._json:
+            self.stdout.write(as_json({"id": swarm.public_id}))
+            self.stdout.flush()
+        self._follow(swarm)
+
+    def _follow(self, swarm: Swarm) -> NoReturn:
+        if live_holder() is None:
+            with running() as engine:
+                code = follow(swarm, self._tell, lambda: not engine.failed.is_set())
+        else:
+            code = follow(swarm, self._tell, lambda: live_holder() is not None)
+        self._print(swarm)
+        raise SystemExit(code)
+
+    def _tell(self, line: str) -> None:
+        self.stderr.write(line)
+        self.stderr.flush()
+
+    def _print(self, swarm: Swarm) -> None:
+        result = summary(swarm)
+        if self._json:
+            self.stdout.write(as_json(result))
+            return
+        self.stdout.write(f"{result['status'].replace('_', ' ')}: {result['landed']} landed, {result['failed']} failed")
+        if result["status_reason"]:
+            self.stdout.write(result["status_reason"])
+        if result["landed"]:
+            self.stdout.write(f"Branch {result['branch']} at {result['head_sha']}")
+
+    def _list(self, options: dict[str, Any]) -> None:
+        swarms = Swarm.objects.select_related("repository")
+        if self._json:
+            self.stdout.write(as_json([summary(swarm) for swarm in swarms]))
+            return
+        for swarm in swarms:
+            self.stdout.write(f"{swarm.public_id}  {swarm.status:18}  {swarm.repository.name}  {swarm.title}")
+
+    def _show(self, options: dict[str, Any]) -> None:
+        swarm = find(options["id"])
+        if self._json:
+            self.stdout.write(as_json(whole(swarm)))
+            return
+        self._print(swarm)
+        for row in swarm.subtasks.all():
+            self.stdout.write(f"  {row.status:12}  {row.name}  {row.status_reason or row.wait_reason}")
+
+    def _steer(self, options: dict[str, Any]) -> None:
+        _, operator = bootstrap()
+        swarm = find(options["id"])
+        STEERING[options["verb"]](swarm, operator)
+        self._print(swarm)
+
+
+def _json(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _config(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"--config is not JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise InvalidInput('--config must be a JSON object, such as {"max_subagents": 8}.')
+    return value
+
+
+def find(public_id: str) -> Swarm:
+    swarm = Swarm.objects.select_related("repository", "endpoint").filter(public_id=public_id).first()
+    if swarm is None:
+        raise InvalidInput(f"There is no swarm {public_id!r}; `manage.py swarm list` names them.")
+    return swarm
+
+
+def repository_for(team: Team, given: str, checks: list[str] | None) -> Repository:
+    """The configured repository of that name or address, or a new row: a path on the command line counts as listed."""
+    rows = Repository.objects.filter(team=team)
+    path = Path(given).expanduser()
+    url = given if "://" in given else str(path.resolve())
+    row = rows.filter(name=given).first() or rows.filter(url=url).first()
+    if row is None:
+        row = Repository(team=team, name=_free_name(team, url), url=url, path_allowed="://" not in url)
+    row.checks = row.checks if checks is None else checks
+    row.save()
+    return row
+
+
+def _free_name(team: Team, url: str) -> str:
+    base = url.rstrip("/").rsplit("/", 1)[-1].removesuffix(".git")[:60] or "repository"
+    taken = set(Repository.objects.filter(team=team).values_list("name", flat=True))
+    return next(
+        name for number in range(1, 10_000) if (name := base if number == 1 else f"{base}-{number}") not in taken
+    )

@@ -1,0 +1,78 @@
+"""Starts everything on this machine: pages, engine and tick in one process."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from channels.routing import get_default_application
+from daphne.endpoints import build_endpoint_description_strings
+from daphne.server import Server, twisted_loop
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from orchestration.adapters import live, storage
+from orchestration.demo.install import install
+from orchestration.domain.errors import SwarmsiteError
+from orchestration.management.bootstrap import bootstrap
+from orchestration.management.engine import EngineRuns, running
+from orchestration.models import User
+from orchestration.reads.sign_in import one_time_path
+
+
+class Command(BaseCommand):
+    help = "Start the site, the engine and the tick in one process."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback)")
+        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--demo", action="store_true", help="install the demo repository and its scripted model")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        host, port = options["host"], options["port"]
+        _refuse_unsafe(host)
+        call_command("migrate", verbosity=0)
+        team, operator = bootstrap()
+        try:
+            if options["demo"]:
+                install(team, storage.data_directory())
+            with running():
+                live.serve_from(twisted_loop)
+                self._greet(host, port, operator)
+                self._serve(host, port)
+        except EngineRuns as error:
+            raise CommandError(f"{error} Stop it first, or set another SWARM_DATA_DIR.", returncode=2) from None
+        except SwarmsiteError as error:
+            raise CommandError(str(error), returncode=2) from None
+
+    def _greet(self, host: str, port: int, operator: User) -> None:
+        address = settings.PUBLIC_URL or f"http://{host}:{port}"
+        self.stdout.write(f"Swarmsite {settings.VERSION} runs at {address}/")
+        if not operator.has_usable_password():
+            self.stdout.write(f"Sign in once with this link, then set a password: {address}{one_time_path(operator)}")
+        self.stdout.write(storage.sandbox().describe())
+        self.stdout.flush()
+
+    def _serve(self, host: str, port: int) -> None:
+        """Until SIGINT or SIGTERM."""
+        endpoints = build_endpoint_description_strings(host=host, port=port)
+        server = Server(get_default_application(), endpoints=endpoints, verbosity=0)
+        server.run()
+        if not server.listening_addresses:
+            raise SwarmsiteError(f"The address {host}:{port} is taken; choose another with --port.")
+
+
+def _refuse_unsafe(host: str) -> None:
+    """Without a sandbox agents' commands run as this user: never where others can reach the pages."""
+    if settings.SWARM["SANDBOX"] != "none":
+        return
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback or settings.PUBLIC_URL:
+        raise CommandError(
+            "SWARM_SANDBOX is none, so agents' commands would run unprotected; that is refused on a public address.",
+            returncode=2,
+        )

@@ -1,0 +1,56 @@
+"""Follows a swarm to its end from the command line: events to standard error, the result as JSON."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.db import connection
+
+from orchestration.domain.states import SWARM_OVER, SwarmStatus
+from orchestration.models import Event, Swarm
+
+POLL_SECONDS = 0.25
+NEEDS_PERSON = frozenset({SwarmStatus.AWAITING_APPROVAL, SwarmStatus.PAUSED})
+
+SUCCEEDED, NOT_SUCCEEDED, SET_UP, PERSON = 0, 1, 2, 3
+
+
+def follow(swarm: Swarm, tell: Callable[[str], None], going_on: Callable[[], bool] = lambda: True) -> int:
+    """Until the swarm is over or needs a person; the exit code of the contract."""
+    seq = 0
+    while True:
+        over = _look(swarm)
+        for event in Event.objects.filter(swarm=swarm, seq__gt=seq):
+            tell(line(event))
+            seq = event.seq
+        if over is not None:
+            return over
+        if not going_on():
+            return SET_UP
+        if connection.vendor != "sqlite":
+            connection.close()
+        time.sleep(POLL_SECONDS)
+
+
+def _look(swarm: Swarm) -> int | None:
+    swarm.refresh_from_db()
+    status = SwarmStatus(swarm.status)
+    if status in NEEDS_PERSON:
+        return PERSON
+    if status in SWARM_OVER:
+        return SUCCEEDED if status is SwarmStatus.SUCCEEDED else NOT_SUCCEEDED
+    return None
+
+
+def line(event: Event) -> str:
+    facts = event.facts
+    who = facts.get("name") or facts.get("command") or facts.get("title") or ""
+    reason = facts.get("reason") or facts.get("ending") or ""
+    return " ".join(part for part in (f"{event.at:%H:%M:%S}", event.kind, who, reason and f"- {reason}") if part)
+
+
+def as_json(value: Any) -> str:
+    return json.dumps(value, default=str)

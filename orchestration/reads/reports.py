@@ -1,0 +1,113 @@
+"""A swarm as JSON: the summary that scripts act on, and the whole result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from orchestration.domain.states import SUBTASK_LOST, EntryStatus
+from orchestration.models import Attempt, Swarm
+from orchestration.stages.finish import statistics_of
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def summary(swarm: Swarm) -> dict[str, Any]:
+    """The closing object of `swarm run --json`."""
+    stats = swarm.stats or statistics_of(swarm)
+    return {
+        "id": swarm.public_id,
+        "status": swarm.status,
+        "verified": swarm.verified,
+        "base_sha": swarm.base_sha,
+        "head_sha": swarm.head_sha,
+        "landed": swarm.merge_entries.filter(status=EntryStatus.LANDED).count(),
+        "failed": swarm.subtasks.filter(status__in=SUBTASK_LOST).count(),
+        "branch": swarm.branch,
+        "cost_usd": float(swarm.cost_usd),
+        "tokens": swarm.tokens,
+        "wall_s": round(((swarm.finished_at or timezone.now()) - swarm.created_at).total_seconds(), 3),
+        "speedup": stats["speedup"],
+        "critical_path_steps": stats["critical_path_steps"],
+        "status_reason": swarm.status_reason,
+        "url": f"{settings.PUBLIC_URL or DEFAULT_URL}/swarms/{swarm.public_id}/",
+    }
+
+
+def whole(swarm: Swarm) -> dict[str, Any]:
+    """Everything that `show --json` tells: text, error, subtasks with handoffs, artifacts, statistics."""
+    handoffs = [one.handoff.summary for one in _attempts(swarm) if hasattr(one, "handoff")]
+    succeeded = swarm.status == "succeeded"
+    return summary(swarm) | {
+        "request": swarm.request,
+        "repository": swarm.repository.name,
+        "base_branch": swarm.base_branch,
+        "text": "\n\n".join(handoffs),
+        "error": "" if succeeded else swarm.status_reason,
+        "config": swarm.config,
+        "subtasks": [_subtask(row) for row in swarm.subtasks.prefetch_related("dependencies")],
+        "merge_entries": [
+            {
+                "subtask": entry.subtask.name,
+                "status": entry.status,
+                "reason": entry.status_reason,
+                "conflict_paths": entry.conflict_paths,
+                "head_sha": entry.head_sha,
+                "landed_sha": entry.landed_sha,
+            }
+            for entry in swarm.merge_entries.select_related("subtask")
+        ],
+        "checks": list(
+            swarm.check_runs.filter(attempt=None).values("command", "passed", "exit_code", "sha", "duration_ms")
+        ),
+        "artifacts": list(swarm.artifacts.values("public_id", "type", "name", "mime", "sha256", "size")),
+        "stats": swarm.stats or statistics_of(swarm),
+    }
+
+
+def _attempts(swarm: Swarm) -> list[Attempt]:
+    return list(Attempt.objects.filter(subtask__swarm=swarm).select_related("handoff").order_by("pk"))
+
+
+def _subtask(row: Any) -> dict[str, Any]:
+    return {
+        "id": row.public_id,
+        "name": row.name,
+        "status": row.status,
+        "reason": row.status_reason or row.wait_reason,
+        "kind": row.kind,
+        "level": row.level,
+        "dependencies": [needed.name for needed in row.dependencies.all()],
+        "attempts": [_attempt(one) for one in row.attempts.select_related("handoff")],
+    }
+
+
+def _attempt(one: Attempt) -> dict[str, Any]:
+    handoff = getattr(one, "handoff", None)
+    return {
+        "id": one.public_id,
+        "number": one.number,
+        "status": one.status,
+        "reason": one.status_reason,
+        "base_sha": one.base_sha,
+        "head_sha": one.head_sha,
+        "steps": one.steps,
+        "tool_calls": one.tool_calls,
+        "tokens": one.tokens,
+        "cost_usd": float(one.cost_usd),
+        "started_at": one.started_at.isoformat() if one.started_at else None,
+        "finished_at": one.finished_at.isoformat() if one.finished_at else None,
+        "handoff": handoff
+        and {
+            "status": handoff.status,
+            "summary": handoff.summary,
+            "concerns": handoff.concerns,
+            "suggestions": handoff.suggestions,
+            "suspicious": handoff.suspicious,
+            "files_changed": handoff.files_changed,
+            "insertions": handoff.insertions,
+            "deletions": handoff.deletions,
+        },
+    }

@@ -1,0 +1,135 @@
+"""The swarm's end: the repository's checks on the result, the branch put where it can be seen, the outcome."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from django.utils import timezone
+
+from orchestration.adapters import storage
+from orchestration.adapters.cancellation import Cancellation
+from orchestration.domain.errors import AdapterError, InvalidInput
+from orchestration.domain.handoffs import CheckResult
+from orchestration.domain.outcome import Outcome, outcome
+from orchestration.domain.states import ENTRY_OPEN, AttemptStatus, EntryStatus, SwarmStatus
+from orchestration.domain.stats import AttemptFacts, Planning, statistics
+from orchestration.models import Attempt, CheckRun, Swarm
+from orchestration.stages.inspection import run_checks
+from orchestration.stages.leases import hold, release_connection
+from orchestration.stages.prepare import address_of
+from orchestration.stages.rows import status_by_name, store_of
+from orchestration.stages.transition import Superseded, moves, note
+
+logger = logging.getLogger(__name__)
+
+
+def finish(swarm_id: int) -> None:
+    """Does nothing unless the swarm is finalizing and its queue is empty. A crash half-way repeats it harmlessly."""
+    swarm = Swarm.objects.select_related("repository").get(pk=swarm_id)
+    if swarm.status != SwarmStatus.FINALIZING or swarm.merge_entries.filter(status__in=ENTRY_OPEN).exists():
+        return
+    with hold(f"finish:{swarm.pk}") as lease:
+        if lease is not None:
+            _finish(swarm)
+
+
+def _finish(swarm: Swarm) -> None:
+    checks = _check(swarm)
+    landed = swarm.merge_entries.filter(status=EntryStatus.LANDED).count()
+    trouble = _publish(swarm) if landed else ""
+    _end(swarm, outcome(status_by_name(swarm), landed, checks, swarm.planning_error), trouble)
+
+
+def _check(swarm: Swarm) -> Sequence[CheckResult]:
+    """The repository's checks on the branch as it is now; one that cannot be run is red, never left out."""
+    commands = swarm.repository.checks
+    if not commands:
+        return ()
+    pool = storage.workspace_pool(swarm.repository.public_id)
+    sandbox = storage.sandbox_for(demo=swarm.repository.is_demo)
+    release_connection()
+    try:
+        workspace = pool.acquire(swarm.head_sha)
+        try:
+            with sandbox.open(workspace.path, network=swarm.repository.network) as box:
+                timeout = swarm.repository.check_timeout_s
+                results: Sequence[CheckResult] = run_checks(
+                    box, commands, timeout_s=timeout, cancellation=Cancellation()
+                )
+        finally:
+            pool.release(workspace)
+    except (AdapterError, InvalidInput) as error:
+        results = [CheckResult(command, None, str(error), 0, limit=str(error)) for command in commands]
+    _record(swarm, results)
+    return results
+
+
+def _record(swarm: Swarm, results: Sequence[CheckResult]) -> None:
+    with moves(swarm) as together:
+        for one in results:
+            CheckRun.objects.create(
+                swarm=swarm,
+                sha=swarm.head_sha,
+                command=one.command,
+                passed=one.passed,
+                exit_code=one.exit_code,
+                output=one.output,
+                duration_ms=one.duration_ms,
+            )
+            together.record("swarm.checked", command=one.command, passed=one.passed, ending=one.ending)
+
+
+def _publish(swarm: Swarm) -> str:
+    """Puts the branch into the requester's own repository where that is a local path; the sentence of what failed."""
+    address = address_of(swarm.repository)
+    if address.kind != "local":
+        return ""
+    try:
+        store_of(swarm).publish(Path(address.url), swarm.branch, swarm.head_sha)
+    except (AdapterError, InvalidInput) as error:
+        logger.warning("Swarm %s was not published: %s", swarm.public_id, error)
+        return f"The branch {swarm.branch} could not be put into {address.url}: {error}"
+    note(swarm, "swarm.published", branch=swarm.branch, where=address.url, head=swarm.head_sha)
+    return ""
+
+
+def _end(swarm: Swarm, end: Outcome, trouble: str) -> None:
+    status = end.status
+    if trouble and status is SwarmStatus.SUCCEEDED:
+        status = SwarmStatus.PARTLY_SUCCEEDED
+    reason = " ".join(part for part in (end.reason, trouble) if part)
+    try:
+        with moves(swarm) as together:
+            together.advance(swarm, status, reason=reason, verified=end.verified, stats=statistics_of(swarm))
+    except Superseded:
+        logger.info("Swarm %s was ended by somebody else.", swarm.public_id)
+
+
+def statistics_of(swarm: Swarm) -> dict[str, object]:
+    """The figures so far; `wall_s` runs to the swarm's end, or to now."""
+    attempts = Attempt.objects.filter(subtask__swarm=swarm).select_related("subtask")
+    subtasks = swarm.subtasks.prefetch_related("dependencies")
+    iterations = [one for one in swarm.iterations.all() if one.finished_at]
+    return statistics(
+        [_facts(one) for one in attempts],
+        {row.name: [needed.name for needed in row.dependencies.all()] for row in subtasks},
+        Planning(
+            steps=sum(one.steps for one in iterations),
+            seconds=sum((one.finished_at - one.started_at).total_seconds() for one in iterations if one.finished_at),
+        ),
+        wall_s=((swarm.finished_at or timezone.now()) - swarm.created_at).total_seconds(),
+    )
+
+
+def _facts(attempt: Attempt) -> AttemptFacts:
+    end = attempt.finished_at or timezone.now()
+    return AttemptFacts(
+        subtask=attempt.subtask.name,
+        level=attempt.subtask.level,
+        status=AttemptStatus(attempt.status),
+        steps=attempt.steps,
+        tool_calls=attempt.tool_calls,
+        seconds=(end - attempt.started_at).total_seconds() if attempt.started_at else 0.0,
+    )

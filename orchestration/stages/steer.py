@@ -1,0 +1,126 @@
+"""What people do to a swarm that is on its way: pause, resume, approve, cancel, retry."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+
+from orchestration.domain.errors import InvalidInput
+from orchestration.domain.rights import Action
+from orchestration.domain.states import (
+    ATTEMPT_LIVE,
+    SUBTASK_SETTLED,
+    AttemptStatus,
+    EntryStatus,
+    SubtaskStatus,
+    SwarmStatus,
+    is_final,
+)
+from orchestration.models import Attempt, Subtask, Swarm, User
+from orchestration.stages.transition import Moves, Superseded, moves, status_of
+
+CHANGED = "It changed in this moment; look again."
+
+
+def pause(swarm: Swarm, person: User) -> None:
+    """No new attempt and no planning starts; what runs goes on to its handoff and lands."""
+    _require(person, swarm)
+    if status_of(swarm) not in {SwarmStatus.PLANNING, SwarmStatus.RUNNING}:
+        raise InvalidInput(f"A swarm that is {_words(swarm)} cannot be paused.")
+    _move(swarm, SwarmStatus.PAUSED, f"Paused by {person.username}.", resume_to=swarm.status)
+
+
+def resume(swarm: Swarm, person: User) -> None:
+    _require(person, swarm)
+    if status_of(swarm) is not SwarmStatus.PAUSED:
+        raise InvalidInput(f"A swarm that is {_words(swarm)} cannot be resumed.")
+    to = SwarmStatus(swarm.resume_to or SwarmStatus.RUNNING)
+    if to is SwarmStatus.PLANNING and swarm.subtasks.exists():
+        to = SwarmStatus.RUNNING  # the first plan came while it was paused
+    _move(swarm, to, "", resume_to="")
+
+
+def approve(swarm: Swarm, person: User) -> None:
+    """The plan may be carried out."""
+    _require(person, swarm)
+    if status_of(swarm) is not SwarmStatus.AWAITING_APPROVAL:
+        raise InvalidInput(f"There is no plan to approve: the swarm is {_words(swarm)}.")
+    _move(swarm, SwarmStatus.RUNNING, f"Plan approved by {person.username}.")
+
+
+def cancel(swarm: Swarm, person: User) -> None:
+    """Everything that runs is stopped; what has landed stays on the branch, unfinished commits stay pinned."""
+    _require(person, swarm)
+    if is_final(status_of(swarm)):
+        raise InvalidInput(f"The swarm is over already: {_words(swarm)}.")
+    reason = f"Cancelled by {person.username}."
+    try:
+        with moves(swarm) as together:
+            for attempt in _live(swarm):
+                together.advance(attempt, AttemptStatus.CANCELLED, reason=reason)
+            _cancel_rest(swarm, together, reason)
+            together.advance(swarm, SwarmStatus.CANCELLED, reason=reason)
+    except Superseded:
+        raise InvalidInput(CHANGED) from None
+
+
+def cancel_subtask(subtask: Subtask, person: User) -> None:
+    _require(person, subtask.swarm)
+    if status_of(subtask) in SUBTASK_SETTLED or status_of(subtask) is SubtaskStatus.HANDED_OFF:
+        raise InvalidInput(f"{subtask.name} is {subtask.status.replace('_', ' ')}; there is nothing to cancel.")
+    reason = f"Cancelled by {person.username}."
+    try:
+        with moves(subtask.swarm) as together:
+            for attempt in _live(subtask.swarm).filter(subtask=subtask):
+                together.advance(attempt, AttemptStatus.CANCELLED, reason=reason)
+            together.advance(subtask, SubtaskStatus.CANCELLED, reason=reason)
+    except Superseded:
+        raise InvalidInput(CHANGED) from None
+
+
+def retry_subtask(subtask: Subtask, person: User) -> None:
+    """Another attempt from today's integration head; what was blocked by it is looked at again."""
+    _require(person, subtask.swarm)
+    if status_of(subtask.swarm) not in {SwarmStatus.RUNNING, SwarmStatus.PAUSED}:
+        raise InvalidInput(f"The swarm is {_words(subtask.swarm)}; its subtasks cannot be tried again.")
+    again = {SubtaskStatus.FAILED, SubtaskStatus.TIMED_OUT, SubtaskStatus.BLOCKED, SubtaskStatus.CONFLICT}
+    if status_of(subtask) not in again:
+        raise InvalidInput(f"{subtask.name} is {subtask.status.replace('_', ' ')}; it cannot be tried again.")
+    try:
+        with moves(subtask.swarm) as together:
+            together.advance(subtask, SubtaskStatus.PENDING, reason="", not_before=None)
+            for entry in subtask.merge_entries.filter(status=EntryStatus.CONFLICT).select_related("subtask"):
+                together.advance(entry, EntryStatus.SUPERSEDED, reason=f"Tried again by {person.username}.")
+            for dependent in subtask.dependents.filter(status=SubtaskStatus.BLOCKED, attempts__isnull=True):
+                together.advance(dependent, SubtaskStatus.PENDING)
+    except Superseded:
+        raise InvalidInput(CHANGED) from None
+
+
+def _require(person: User, swarm: Swarm) -> None:
+    if not person.may(Action.STEER, swarm.repository.team):
+        raise InvalidInput("Only members of the repository's team may steer this swarm.")
+
+
+def _move(swarm: Swarm, to: SwarmStatus, reason: str, **fields: str) -> None:
+    try:
+        with moves(swarm) as together:
+            together.advance(swarm, to, reason=reason, **fields)
+    except Superseded:
+        raise InvalidInput(CHANGED) from None
+
+
+def _live(swarm: Swarm) -> QuerySet[Attempt]:
+    return Attempt.objects.filter(subtask__swarm=swarm, status__in=ATTEMPT_LIVE).select_related("subtask")
+
+
+def _cancel_rest(swarm: Swarm, together: Moves, reason: str) -> None:
+    """An entry that is being merged at this moment is left to its writer: a landing is a fact."""
+    for entry in swarm.merge_entries.filter(status=EntryStatus.QUEUED).select_related("subtask"):
+        together.advance(entry, EntryStatus.CANCELLED, reason=reason)
+    merging = swarm.merge_entries.filter(status=EntryStatus.MERGING).values("subtask")
+    for subtask in swarm.subtasks.exclude(status__in=SUBTASK_SETTLED).exclude(pk__in=merging):
+        together.advance(subtask, SubtaskStatus.CANCELLED, reason=reason)
+
+
+def _words(swarm: Swarm) -> str:
+    return swarm.status.replace("_", " ")

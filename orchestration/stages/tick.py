@@ -1,0 +1,73 @@
+"""Finds every row that should be moving and nudges it again: the same code as always, a little later."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from orchestration.adapters import queue
+from orchestration.domain.errors import SwarmsiteError
+from orchestration.domain.events import Stage
+from orchestration.domain.states import ENTRY_OPEN, AttemptStatus, IterationStatus, SwarmStatus
+from orchestration.models import Attempt, Lease, MergeEntry, PlanIteration, Swarm
+from orchestration.stages.handoff import lose
+from orchestration.stages.transition import advance
+
+logger = logging.getLogger(__name__)
+UNCLAIMED_AFTER = timedelta(seconds=2)
+GONE = "The process that ran it is gone."
+
+
+def tick() -> None:
+    """Harmless however often it runs, and wherever."""
+    for attempt in _attempts().filter(lease_expires_at__lt=timezone.now()):
+        _give_up(attempt)
+    expired = PlanIteration.objects.select_related("swarm").filter(lease_expires_at__lt=timezone.now())
+    for iteration in expired.filter(status=IterationStatus.RUNNING):
+        advance(iteration.swarm, iteration, IterationStatus.LOST, reason=GONE)
+    _nudge()
+
+
+def take_over() -> None:
+    """A new engine is the only one here: what the last one held ran in it, and nothing else does."""
+    Lease.objects.exclude(name="engine").update(token="", expires_at=None)
+    for attempt in _attempts():
+        _give_up(attempt)
+    for iteration in PlanIteration.objects.select_related("swarm").filter(status=IterationStatus.RUNNING):
+        advance(iteration.swarm, iteration, IterationStatus.LOST, reason=GONE)
+    _nudge()
+
+
+def _give_up(attempt: Attempt) -> None:
+    """One row that cannot be moved must not keep the others from moving."""
+    try:
+        lose(attempt, GONE)
+    except SwarmsiteError:
+        logger.exception("Attempt %s could not be given up.", attempt.public_id)
+
+
+def _attempts() -> QuerySet[Attempt]:
+    return Attempt.objects.filter(status=AttemptStatus.RUNNING).select_related("subtask__swarm__repository")
+
+
+def _nudge() -> None:
+    before = timezone.now() - UNCLAIMED_AFTER
+    assigned = Attempt.objects.filter(status=AttemptStatus.ASSIGNED, created_at__lt=before)
+    running = assigned.filter(subtask__swarm__status=SwarmStatus.RUNNING)
+    for attempt_id in running.values_list("pk", flat=True):
+        queue.nudge(Stage.EXECUTE, attempt_id)
+    for swarm_id, status in Swarm.objects.active().values_list("pk", "status"):
+        for stage in _STAGES.get(SwarmStatus(status), ()):
+            queue.nudge(stage, swarm_id)
+    for swarm_id in MergeEntry.objects.filter(status__in=ENTRY_OPEN).values_list("swarm", flat=True).distinct():
+        queue.nudge(Stage.MERGE, swarm_id)
+
+
+_STAGES = {
+    SwarmStatus.PLANNING: (Stage.PLAN,),
+    SwarmStatus.RUNNING: (Stage.DISPATCH, Stage.PLAN),
+    SwarmStatus.FINALIZING: (Stage.FINISH,),
+}
