@@ -21,6 +21,12 @@ V1 = """\
 V2 = "30 22 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n"
 
 
+@pytest.fixture(autouse=True)
+def plain_directories(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for the kernel's: they take no process. The tests of limits use real ones."""
+    monkeypatch.setattr(cgroups, "_takes", lambda _: True)
+
+
 def test_version_one_has_a_place_for_each_controller_beneath_our_own_group() -> None:
     places = candidates("8:pids:/a\n4:memory:/b/c\n1:cpu,cpuacct:/\n0::/\n", V1)
     assert places == [
@@ -54,6 +60,12 @@ def test_a_place_that_cannot_be_written_is_left_out(tmp_path: Path) -> None:
     assert [place.directory for place in groups.places] == [tmp_path]
     assert groups.bounds("pids")
     assert not groups.bounds("memory")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_whose_groups_take_no_process_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert Groups([Place(tmp_path, BOTH)]).places == []
     assert list(tmp_path.iterdir()) == []
 
 

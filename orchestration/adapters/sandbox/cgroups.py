@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import signal
+import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -165,14 +166,27 @@ def _counts(path: Path) -> dict[str, int]:
 
 
 def _works(place: Place) -> bool:
+    """Whether a group can be made there and takes a process: in version 2 the one may be allowed without the other."""
     trial = place.directory / f"swarmsite-{_namespace()}-{os.getpid()}-{_started(os.getpid())}-0{next(_numbers)}"
     try:
         if place.unified:
             (place.directory / "cgroup.subtree_control").write_text("+pids +memory")
         trial.mkdir()
-        trial.rmdir()
     except OSError:
         return False
+    try:
+        return _takes(trial)
+    finally:
+        _remove(trial)
+
+
+def _takes(directory: Path) -> bool:
+    with subprocess.Popen(["/bin/sh", "-c", "read end"], stdin=subprocess.PIPE) as waiting:
+        try:
+            with (directory / "cgroup.procs").open("r+") as file:
+                file.write(str(waiting.pid))
+        except OSError:
+            return False
     return True
 
 

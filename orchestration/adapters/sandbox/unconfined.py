@@ -34,7 +34,8 @@ class Unconfined:
     def describe(self) -> str:
         return (
             "No sandbox: commands of agents can read and write whatever the server can, and reach the network. "
-            "Time, output and file size are limited; processes and memory are not."
+            "Time, output and file size are limited; processes and memory are not, and a process that starts a "
+            "session of its own outlives its command."
         )
 
     def open(
