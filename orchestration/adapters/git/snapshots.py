@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -96,7 +96,12 @@ class _Git:
     timeout_s: float
 
     def __call__(
-        self, *args: str, stdin: bytes | None = None, ok: tuple[int, ...] = (0,), config: tuple[str, ...] = ()
+        self,
+        *args: str,
+        stdin: bytes | None = None,
+        ok: tuple[int, ...] = (0,),
+        config: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
     ) -> GitResult:
         return run_git(
             *args,
@@ -105,6 +110,7 @@ class _Git:
             index=self.workspace.index,
             stdin=stdin,
             timeout_s=self.timeout_s,
+            env=env,
             ok=ok,
             config=config,
         )
@@ -115,8 +121,10 @@ def _refuse_odd_files(git: _Git, top: Path) -> None:
     odd = {where: (path, why) for where, path, why in _odd_files(top)}
     if not odd:
         return
-    answer = git("check-ignore", "-z", "--stdin", stdin=b"\0".join(odd) + b"\0", ok=(0, 1))
-    left = odd.keys() - set(answer.stdout.split(b"\0"))
+    # This command knows no literal paths, and ./ keeps a name from being read as a pattern.
+    asked = b"".join(b"./" + where + b"\0" for where in odd)
+    answer = git("check-ignore", "-z", "--stdin", stdin=asked, ok=(0, 1), env={"GIT_LITERAL_PATHSPECS": "0"})
+    left = odd.keys() - {where.removeprefix(b"./") for where in answer.stdout.split(b"\0")}
     if left:
         path, why = odd[min(left)]
         raise _refused(path, why)

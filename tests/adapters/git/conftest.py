@@ -83,3 +83,8 @@ def store(tmp_path: Path) -> BareRepository:
 def bring(store: BareRepository, clone: Clone) -> Callable[[str], str]:
     """Fetch a branch of the clone into the store and give its commit."""
     return lambda branch="main": store.fetch(str(clone.path), branch).sha
+
+
+@pytest.fixture
+def when() -> datetime:
+    return WHEN
