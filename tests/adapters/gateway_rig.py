@@ -13,7 +13,6 @@ import pytest
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import Gateway, RetryPolicy
-from orchestration.adapters.llm.openai import OpenAI
 from orchestration.demo.service import Answer, Request, ScriptedService
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
 from orchestration.domain.errors import AdapterError
@@ -31,7 +30,7 @@ class Rig:
     def __init__(self) -> None:
         self.answers: Callable[[Request], Answer] = lambda _: Answer("hello")
         self.service = ScriptedService(self._script)
-        self.gateway = Gateway(providers={"openai": OpenAI(idle_timeout_s=5)})
+        self.gateway = Gateway()
         self.threads = ThreadPoolExecutor(128)
         self.cancellation = Cancellation()
 

@@ -41,6 +41,7 @@ def ended(rig: Rig, waiting: Future[Reply]) -> None:
 def test_a_call_cancelled_before_it_begins_reaches_nobody(rig: Rig):
     rig.cancellation.cancel("too late")
     assert rig.refused().kind is Failure.CANCELLED
+    assert rig.refused(rig.endpoint(kind="anthropic")).kind is Failure.CANCELLED
     assert rig.service.total == 0
 
 
