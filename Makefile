@@ -32,7 +32,7 @@ lint: .venv/installed-dev ## the part of the checks that runs nothing
 	@mkdir -p .make
 	@$(PYTHON) -m ruff check --quiet .
 	@$(PYTHON) -m ruff format --quiet --check . || { echo "Format it: .venv/bin/ruff format ."; exit 1; }
-	@.venv/bin/djade --check $(TEMPLATES)
+	@.venv/bin/djade --target-version 5.2 --check $(TEMPLATES)
 	@.venv/bin/djlint --lint --quiet templates
 	@.venv/bin/lint-imports --no-logo --cache-dir .make/imports >.make/lint-imports || { cat .make/lint-imports; exit 1; }
 	@$(PYTHON) -m mypy --no-error-summary
