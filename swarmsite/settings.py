@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import django_stubs_ext
+
 from swarmsite import environment as env
+
+django_stubs_ext.monkeypatch()  # generic ModelAdmin and ModelForm exist at run time too
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = env.data_directory(BASE_DIR / "data")
@@ -86,7 +90,6 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Served from the source tree: no collect step stands between a change and the page.
 WHITENOISE_USE_FINDERS = True

@@ -1,0 +1,133 @@
+"""Operators' side: what a team is set up with can be edited; what the engine owns can only be looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
+from orchestration import models
+from orchestration.domain.errors import InvalidInput
+from orchestration.stages import steer
+
+admin.site.site_header = "Swarmsite operations"
+admin.site.site_title = "Swarmsite"
+admin.site.index_title = "What runs here"
+
+
+@admin.register(models.User)
+class UserAdmin(DjangoUserAdmin[models.User]):
+    pass
+
+
+class MembershipInline(admin.TabularInline[models.Membership, models.Team]):
+    model = models.Membership
+    extra = 0
+    autocomplete_fields = ("user",)
+
+
+@admin.register(models.Team)
+class TeamAdmin(admin.ModelAdmin[models.Team]):
+    list_display = ("name", "public_id", "created_at")
+    search_fields = ("name",)
+    readonly_fields = ("public_id",)
+    inlines = (MembershipInline,)
+
+
+@admin.register(models.Repository)
+class RepositoryAdmin(admin.ModelAdmin[models.Repository]):
+    """A local path that is given here counts as one that an operator vouches for."""
+
+    list_display = ("name", "team", "url", "branch", "is_demo")
+    list_filter = ("team",)
+    search_fields = ("name", "url")
+    readonly_fields = ("public_id", "is_demo")
+    list_select_related = ("team",)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return super().get_changeform_initial_data(request) | {"path_allowed": True}
+
+
+@admin.register(models.ModelEndpoint)
+class ModelEndpointAdmin(admin.ModelAdmin[models.ModelEndpoint]):
+    list_display = ("name", "team", "kind", "model", "base_url", "key_env", "weight", "enabled", "is_demo")
+    list_filter = ("team", "kind", "enabled")
+    search_fields = ("name", "model")
+    readonly_fields = ("public_id", "is_demo")
+    list_select_related = ("team",)
+
+
+class ReadOnlyAdmin(admin.ModelAdmin[Model]):
+    """For rows that the engine owns: an edit behind its back would be a lie in the log."""
+
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(models.Swarm)
+class SwarmAdmin(ReadOnlyAdmin):
+    list_display = ("title", "public_id", "status", "repository", "requester", "cost_usd", "created_at")
+    list_filter = ("status", "repository")
+    search_fields = ("public_id", "title")
+    list_select_related = ("repository", "requester")
+    date_hierarchy = "created_at"
+    actions = ("pause", "resume", "cancel")
+
+    @admin.action(description="Pause")
+    def pause(self, request: HttpRequest, chosen: QuerySet[models.Swarm]) -> None:
+        self._steer(request, chosen, steer.pause)
+
+    @admin.action(description="Resume")
+    def resume(self, request: HttpRequest, chosen: QuerySet[models.Swarm]) -> None:
+        self._steer(request, chosen, steer.resume)
+
+    @admin.action(description="Cancel")
+    def cancel(self, request: HttpRequest, chosen: QuerySet[models.Swarm]) -> None:
+        self._steer(request, chosen, steer.cancel)
+
+    def _steer(self, request: HttpRequest, chosen: QuerySet[models.Swarm], how: Any) -> None:
+        for swarm in chosen.select_related("repository__team"):
+            try:
+                how(swarm, request.user)
+            except InvalidInput as error:
+                self.message_user(request, f"{swarm.title}: {error}", messages.WARNING)
+
+
+@admin.register(models.Attempt)
+class AttemptAdmin(ReadOnlyAdmin):
+    list_display = ("public_id", "subtask", "number", "status", "status_reason", "lease_expires_at", "last_sign_at")
+    list_filter = ("status",)
+    search_fields = ("public_id", "subtask__name")
+    list_select_related = ("subtask",)
+
+
+@admin.register(models.MergeEntry)
+class MergeEntryAdmin(ReadOnlyAdmin):
+    list_display = ("public_id", "subtask", "status", "status_reason", "infra_failures", "enqueued_at")
+    list_filter = ("status",)
+    list_select_related = ("subtask",)
+
+
+@admin.register(models.Event)
+class EventAdmin(ReadOnlyAdmin):
+    list_display = ("swarm", "seq", "kind", "at")
+    list_filter = ("kind",)
+    search_fields = ("swarm__public_id",)
+    list_select_related = ("swarm",)
+    date_hierarchy = "at"
+
+
+@admin.register(models.Lease)
+class LeaseAdmin(ReadOnlyAdmin):
+    list_display = ("name", "holder", "fence", "expires_at")
