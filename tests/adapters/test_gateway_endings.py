@@ -14,7 +14,7 @@ import pytest
 from orchestration.adapters import gateway as module
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import Gateway, RetryPolicy, get_gateway
-from orchestration.demo.service import Answer
+from orchestration.demo.service import Answer, ScriptedService
 from orchestration.domain.conversation import Reply
 from orchestration.domain.errors import AdapterError, Failure
 from tests.adapters.gateway_rig import NEVER, SECRET, Rig, until
@@ -184,12 +184,20 @@ def test_a_missing_key_is_refused_at_once_away_from_loopback(rig: Rig, monkeypat
 
 
 def test_proxies_of_the_environment_are_not_used(rig: Rig, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    with_proxies = Gateway()
-    rig.gateway, own = with_proxies, rig.gateway
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    rig.gateway.close()
+    rig.gateway = Gateway()
     assert rig.ask().text == "hello"
-    own.close()
+
+
+def test_a_redirect_takes_the_key_nowhere(rig: Rig):
+    with ScriptedService(lambda _: Answer("elsewhere")) as other:
+        rig.script(Answer(status=307, headers={"Location": f"{other.base_url}/chat/completions"}))
+        assert "redirects to" in str(rig.refused())
+        assert other.total == 0
 
 
 @pytest.mark.parametrize(
