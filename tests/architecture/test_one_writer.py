@@ -16,7 +16,7 @@ from tests.architecture import tree
 
 WRITER = "orchestration/stages/transition.py"
 ROWS = frozenset({"Swarm", "Subtask", "Attempt", "MergeEntry", "PlanIteration"})
-BEGINNINGS = frozenset(f"{type(status).__name__}.{status.name}" for status in INITIAL)
+BEGINNINGS = frozenset(f"{type(status).__name__}.{status.name}" for status in INITIAL.values())
 MAKERS = frozenset({"create", "get_or_create", "update_or_create"})
 # Layers that cannot reach a row have objects of their own with a status, such as an HTTP response.
 BLIND = ("orchestration/domain/", "orchestration/adapters/", "orchestration/demo/service.py")

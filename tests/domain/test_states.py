@@ -12,6 +12,7 @@ from orchestration.domain import states
 from orchestration.domain.errors import SwarmsiteError
 from orchestration.domain.states import (
     INITIAL,
+    TRANSITIONS,
     AttemptStatus,
     EntryStatus,
     IllegalTransition,
@@ -40,10 +41,6 @@ def after(old: Status) -> set[Status]:
 
 def words_of(kind: type[Status]) -> set[Status]:
     return {status for status in ALL if type(status) is kind}
-
-
-def initial_of(kind: type[Status]) -> Status:
-    return next(status for status in INITIAL if type(status) is kind)
 
 
 def reachable(start: Status) -> set[Status]:
@@ -75,8 +72,16 @@ def test_kinds_that_share_a_word_keep_their_own_lives():
     assert states.is_final(AttemptStatus.BLOCKED)
 
 
-def test_every_kind_begins_once():
-    assert [type(status) for status in INITIAL] == list(KINDS)
+def test_every_kind_has_a_table_with_a_line_for_every_status_and_one_beginning():
+    assert list(TRANSITIONS) == list(INITIAL) == list(KINDS)
+    for kind, table in TRANSITIONS.items():
+        assert set(table) == set(kind)
+        assert {type(status) for status in (INITIAL[kind], *table, *frozenset().union(*table.values()))} == {kind}
+
+
+def test_a_status_of_another_kind_is_never_next_even_where_the_words_are_equal():
+    assert states.may(SwarmStatus.RUNNING, SwarmStatus.FAILED)
+    assert not states.may(SwarmStatus.RUNNING, SubtaskStatus.FAILED)
 
 
 def test_nothing_changes_into_itself():
@@ -85,7 +90,7 @@ def test_nothing_changes_into_itself():
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_status_can_be_reached_from_the_beginning(kind: type[Status]):
-    assert reachable(initial_of(kind)) == set(kind)
+    assert reachable(INITIAL[kind]) == set(kind)
 
 
 @pytest.mark.parametrize("status", ALL, ids=ids(ALL))
@@ -179,14 +184,14 @@ def test_an_illegal_change_is_said_in_a_sentence_with_both_names():
 
 @given(kind=st.sampled_from(KINDS), data=st.data())
 def test_a_walk_of_allowed_changes_never_comes_back_from_an_end(kind: type[Status], data: st.DataObject):
-    status, ended = initial_of(kind), False
+    status, ended = INITIAL[kind], False
     for _ in range(data.draw(st.integers(0, 30))):
         wish = data.draw(st.sampled_from(sorted(words_of(kind))))
         if states.may(status, wish):
             assert not ended
             status = wish
         ended = states.is_final(status)
-    assert status in reachable(initial_of(kind))
+    assert status in reachable(INITIAL[kind])
 
 
 @given(steps=st.lists(st.sampled_from(list(EntryStatus)), max_size=40))
@@ -207,6 +212,6 @@ def test_the_diagram_draws_every_change_and_no_other(kind: type[Status]):
     assert lines[0] == "stateDiagram-v2"
     drawn = {tuple(line.strip().split(" --> ")) for line in lines[1:]}
     expected = {(str(old), str(new)) for old in kind for new in after(old)}
-    expected |= {(str(old), "[*]") for old in kind if states.is_final(old)} | {("[*]", str(initial_of(kind)))}
+    expected |= {(str(old), "[*]") for old in kind if states.is_final(old)} | {("[*]", str(INITIAL[kind]))}
     assert drawn == expected
     assert len(lines) == len(drawn) + 1
