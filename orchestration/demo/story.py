@@ -45,7 +45,7 @@ _LOOKS_AGAIN = (turn("I look at what has landed since.", ("git_log", {})),)
 
 _TOKENS_PER_TOOL = 110  # what a tool's description costs in a prompt
 _CHARACTERS_PER_SECOND = 500
-_LONGEST_STREAM_S = 1.4
+_LONGEST_STREAM_S = 1.2
 _PIECES_PER_SECOND = 25
 _STATUS = re.compile(
     rf"^\W*({'|'.join(TASKS)})\W+({'|'.join(SubtaskStatus)})\b",
@@ -185,8 +185,8 @@ def _paced(request: Request, said: Turn, speed: float) -> Answer:
 
 
 def _delay_s(request: Request) -> float:
-    """How long it thinks: 0.4 to 1.7 s, the same for the same turn of the same subtask."""
-    return 0.4 + zlib.crc32(f"{request.subtask} {request.turns}".encode()) % 1300 / 1000
+    """How long it thinks: 0.4 to 1.6 s, the same for the same turn of the same subtask."""
+    return 0.4 + zlib.crc32(f"{request.subtask} {request.turns}".encode()) % 1200 / 1000
 
 
 def _usage(request: Request, said: Turn) -> Usage:
