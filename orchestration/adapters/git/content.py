@@ -88,14 +88,13 @@ class Content(Merging):
         base: str,
     ) -> set[bytes]:
         """Suspects that are as git merges them, where both sides changed the path or one of them renamed it."""
-        result = self.run("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", ours, theirs, ok=(0, 1))
-        tree, *conflicts = result.stdout.rstrip(b"\0").split(b"\0")
+        git = self._merge_tree(ours, theirs)
         command = ("diff-tree", "-r", "-z", "--name-only", "--no-renames")
-        trees = (check_sha(shown(tree)), f"{check_sha(merged)}^{{tree}}")
+        trees = (git.tree, f"{check_sha(merged)}^{{tree}}")
         differing = set(self.run(*command, *trees).stdout.split(b"\0"))
         both = {path for path in suspects if path in left.after and path in right.after}
         renamed = self._renamed((ours, base), (theirs, base)) if suspects - both else set()
-        return {path for path in suspects & (both | renamed) if path not in differing or path in conflicts}
+        return {path for path in suspects & (both | renamed) if path not in differing or path in git.raw_paths}
 
     def _sides(self, *pairs: tuple[str, str]) -> list[_Side]:
         """What each commit changed against the other one of its pair, in one child."""

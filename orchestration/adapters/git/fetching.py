@@ -118,7 +118,7 @@ def _way_to(source: str, allow: tuple[str, ...]) -> tuple[tuple[str, ...], dict[
         parts = urlsplit(source)
         host, port = parts.hostname, parts.port or 443
     except ValueError:
-        host, port = None, 443
+        raise InvalidInput(f"{source[:200]!r} is not an address.") from None
     if parts.scheme != "https" or not host or "@" in parts.netloc:
         raise InvalidInput("Repositories are fetched from a full path or an https:// address without a name in it.")
     addresses = check_host(host, port, allowed=allow)

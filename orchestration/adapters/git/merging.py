@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from orchestration.adapters.git.directory import GitDirectory
 from orchestration.adapters.git.runner import check_sha, shown
 from orchestration.adapters.git.values import CleanMerge, MergeConflict, Person
-from orchestration.domain.errors import InvalidInput
+from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 
 _CRUD = re.compile(r"[\x00-\x1f\x7f<>]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """What merge-tree printed: with a conflict, the tree holds markers."""
+
+    tree: str
+    conflicted: bool
+    raw_paths: tuple[bytes, ...]
+    messages: bytes
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(shown(path) for path in self.raw_paths)
+
+    @property
+    def detail(self) -> str:
+        return _detail(self.messages)
 
 
 class Merging(GitDirectory):
@@ -29,13 +48,22 @@ class Merging(GitDirectory):
 
     def merge(self, ours: str, theirs: str) -> CleanMerge | MergeConflict:
         """Three-way merge with renames. Only git's exit code 1 is a conflict; anything else is an error."""
+        merged = self._merge_tree(ours, theirs)
+        return MergeConflict(merged.paths, merged.detail) if merged.conflicted else CleanMerge(merged.tree)
+
+    def _merge_tree(self, ours: str, theirs: str) -> _Merged:
         command = ("merge-tree", "--write-tree", "-z", "--name-only", "--messages")
         result = self.run(*command, check_sha(ours), check_sha(theirs), ok=(0, 1))
         head, _, messages = result.stdout.partition(b"\0\0")
         tree, *paths = head.rstrip(b"\0").split(b"\0")
-        if result.code == 0:
-            return CleanMerge(check_sha(shown(tree)))
-        return MergeConflict(tuple(shown(path) for path in paths if path), _detail(messages))
+        if not re.fullmatch(rb"[0-9a-f]{40}", tree):  # an unknown commit also ends with 1
+            raise AdapterError(Failure.PERMANENT, f"git cannot merge: {result.stderr.strip() or 'no reason given'}.")
+        return _Merged(
+            tree=tree.decode(),
+            conflicted=result.code == 1,
+            raw_paths=tuple(path for path in paths if path),
+            messages=messages,
+        )
 
     def commit(
         self,
