@@ -206,6 +206,46 @@ def test_another_database_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         env.database(tmp_path)
 
 
+def openai(
+    monkeypatch: pytest.MonkeyPatch, key: str = "", base_url: str = "", model: str = ""
+) -> dict[str, str] | None:
+    for name, value in (("API_KEY", key), ("BASE_URL", base_url), ("MODEL", model)):
+        monkeypatch.setenv(f"OPENAI_{name}", value)
+    return env.openai_endpoint()
+
+
+def test_without_a_model_no_endpoint_is_described(monkeypatch: pytest.MonkeyPatch):
+    assert openai(monkeypatch) is None
+    assert openai(monkeypatch, key="sk-secret") is None
+
+
+def test_an_endpoint_names_the_variable_of_its_key_and_never_holds_it(monkeypatch: pytest.MonkeyPatch):
+    described = openai(monkeypatch, key="sk-secret", model="m")
+    assert described is not None
+    assert described["key_env"] == "OPENAI_API_KEY"
+    assert described["base_url"].startswith("https://")
+    assert "sk-secret" not in str(described)
+
+
+def test_a_service_on_this_machine_needs_no_key(monkeypatch: pytest.MonkeyPatch):
+    described = openai(monkeypatch, base_url="http://127.0.0.1:11434/v1/", model="m")
+    assert described == {"base_url": "http://127.0.0.1:11434/v1", "model": "m", "key_env": ""}
+
+
+@pytest.mark.parametrize(
+    ("told", "missing"),
+    [
+        ({"base_url": "http://127.0.0.1:11434/v1"}, "OPENAI_MODEL"),
+        ({"model": "m"}, "OPENAI_API_KEY or OPENAI_BASE_URL"),
+    ],
+)
+def test_half_an_endpoint_is_refused_with_the_half_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str], missing: str
+):
+    with pytest.raises(ImproperlyConfigured, match=missing):
+        openai(monkeypatch, **told)
+
+
 def settings_with(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """The real settings, read by a process that has nothing but `variables`."""
     program = (
