@@ -215,7 +215,7 @@ async def test_a_long_error_is_cut_and_stands_in_one_line(asker: Asker):
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 402])
-@pytest.mark.parametrize("before", ["", "x" * 290])
+@pytest.mark.parametrize("before", ["", "x" * 262])
 async def test_a_key_that_the_service_quotes_is_not_shown(asker: Asker, status: int, before: str):
     asker.answer = Answer(status=status, error={"message": f"{before}Incorrect API key provided: {SECRET}"})
     error = str(await asker.refused())
