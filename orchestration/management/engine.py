@@ -84,7 +84,6 @@ class Engine:
 
     failed: threading.Event = field(default_factory=threading.Event)
     _stop: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
     _held: leases.Held | None = None
 
     def claim(self) -> None:
@@ -97,6 +96,7 @@ class Engine:
 
     def start(self) -> None:
         """Pick up what the last engine left, and work."""
+        worker_state.should_stop = None  # an engine that ran in this process before has set it
         take_over()
         os.environ["CELERY_SKIP_CHECKS"] = "1"  # the command that starts us has made Django's checks once
         current_app.loader.import_default_modules()
@@ -110,11 +110,10 @@ class Engine:
         self._stop.set()
         worker_state.should_stop = 0  # type: ignore[assignment]  # an exit code, for all workers of the process
         leases.heartbeat.cancel_all("The server was stopped.")
-        for thread in self._threads:
-            thread.join(STOP_SECONDS)
+        if not leases.heartbeat.wait_until_idle(STOP_SECONDS):
+            logger.warning("Something did not end in %.0f s; the next engine takes it over.", STOP_SECONDS)
         if self._held:
             Lease.objects.filter(name=NAME, token=self._held.token).update(token="", expires_at=None)
-        worker_state.should_stop = None
 
     def _work(self, queue: str, concurrency: int) -> None:
         """One at a time: which queues are consumed is read from the application when a worker becomes ready."""
@@ -132,10 +131,9 @@ class Engine:
         if not worker.ready.wait(START_SECONDS):
             raise SwarmsiteError(f"The worker of the queue {queue} did not start.")
 
-    def _thread(self, name: str, target: Any) -> None:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    @staticmethod
+    def _thread(name: str, target: Any) -> None:
+        threading.Thread(target=target, name=name, daemon=True).start()
 
     def _tick(self) -> None:
         while not self._stop.wait(settings.SWARM["TICK_SECONDS"]):

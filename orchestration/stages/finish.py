@@ -13,7 +13,7 @@ from orchestration.adapters.cancellation import Cancellation
 from orchestration.domain.errors import AdapterError, InvalidInput
 from orchestration.domain.handoffs import CheckResult
 from orchestration.domain.outcome import Outcome, outcome
-from orchestration.domain.states import ENTRY_OPEN, AttemptStatus, EntryStatus, SwarmStatus
+from orchestration.domain.states import ENTRY_OPEN, AttemptStatus, EntryStatus, IterationStatus, SwarmStatus
 from orchestration.domain.stats import AttemptFacts, Planning, statistics
 from orchestration.models import Attempt, CheckRun, Swarm
 from orchestration.stages.inspection import run_checks
@@ -111,14 +111,13 @@ def statistics_of(swarm: Swarm) -> dict[str, object]:
     """The figures so far; `wall_s` runs to the swarm's end, or to now."""
     attempts = Attempt.objects.filter(subtask__swarm=swarm).select_related("subtask")
     subtasks = swarm.subtasks.prefetch_related("dependencies")
-    iterations = [one for one in swarm.iterations.all() if one.finished_at]
+    first = swarm.iterations.filter(status=IterationStatus.DONE).first()  # the later ones run beside the work
     return statistics(
         [_facts(one) for one in attempts],
         {row.name: [needed.name for needed in row.dependencies.all()] for row in subtasks},
-        Planning(
-            steps=sum(one.steps for one in iterations),
-            seconds=sum((one.finished_at - one.started_at).total_seconds() for one in iterations if one.finished_at),
-        ),
+        Planning(first.steps, (first.finished_at - first.started_at).total_seconds())
+        if first and first.finished_at
+        else Planning(0, 0.0),
         wall_s=((swarm.finished_at or timezone.now()) - swarm.created_at).total_seconds(),
     )
 

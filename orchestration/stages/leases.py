@@ -107,6 +107,13 @@ class Heartbeat:
         for _, cancellation in self._snapshot().values():
             cancellation.cancel(reason)
 
+    def wait_until_idle(self, seconds: float) -> bool:
+        """True once nothing is kept any more: every attempt that was cancelled has written its ending."""
+        end = time.monotonic() + seconds
+        while self._snapshot() and time.monotonic() < end:
+            time.sleep(0.02)
+        return not self._snapshot()
+
     def _snapshot(self) -> dict[tuple[type[Leased], int], tuple[str, Cancellation]]:
         with self._lock:
             return dict(self._kept)
