@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 
 from git import Blob, Commit, Repo, Tree
 from git.exc import ODBError
@@ -59,8 +60,10 @@ class Reading(GitDirectory):
         result = self.run(*command, "-e", pattern, check_sha(sha), *where, ok=(0, 1, 128), max_bytes=_MAX_GREP_BYTES)
         if result.code == 128:
             raise _grep_error(pattern, result.stderr)
-        hits = (_grep_hit(line) for line in result.stdout.split(b"\n") if line.count(b"\0") >= 2)
-        return [hit for hit, _ in zip(hits, range(limit), strict=False)]
+        # A path may hold a newline, so records are told by the commit that each begins with.
+        record = re.compile(sha.encode() + rb":([^\0]*)\0(\d+)\0([^\n]*)\n")
+        found = islice(record.finditer(result.stdout), limit)
+        return [GrepHit(shown(hit[1]), int(hit[2]), shown(hit[3])) for hit in found]
 
     def list_files(self, sha: str, *, under: str = "", limit: int = 10_000) -> list[str]:
         """At most `limit` paths of files beneath the directory `under`, sorted as git sorts them."""
@@ -68,7 +71,7 @@ class Reading(GitDirectory):
             directory = _entry(root, under) if under.strip("/.") else root
             if not isinstance(directory, Tree):
                 return []
-            return [path for path, _ in zip(_files(directory), range(limit), strict=False)]
+            return list(islice(_files(directory), limit))
 
     def read_file(self, sha: str, path: str, *, max_bytes: int = 1_000_000) -> bytes | None:
         """The first `max_bytes` of a file at that commit (of a link: its target); None when it is not there."""
@@ -125,11 +128,6 @@ def _check_pattern(pattern: str) -> None:
 
 def _grep_error(pattern: str, stderr: str) -> Exception:
     reason = stderr.strip().rsplit(": ", 1)[-1]
-    if "command line" in stderr:
+    if re.search(r"-e option|command line", stderr):
         return InvalidInput(f"{pattern!r} is not a regular expression that git understands: {reason}.")
     return AdapterError(Failure.PERMANENT, f"git grep failed: {reason}.")
-
-
-def _grep_hit(line: bytes) -> GrepHit:
-    name, number, text = line.split(b"\0", 2)
-    return GrepHit(shown(name.split(b":", 1)[1]), int(number), shown(text))
