@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -203,3 +204,16 @@ def test_markers_in_a_link_that_became_a_file(store: BareRepository, clone: Any,
     (clone.path / "n").unlink()
     clone.commit({"n": FULL, "zz": "=======\n"})
     assert store.conflict_markers(base, bring()) == ("n",)
+
+
+def test_a_merge_driver_of_the_repositorys_does_not_run(store: BareRepository, clone: Any, tmp_path: Path):
+    mark = tmp_path / "mark"
+    clone.commit({**FILES, ".gitattributes": "* merge=trap\n"})
+    clone.git("config", "merge.trap.driver", f"touch {mark}; true")
+    clone.on("ours").commit({"f0": edited("f0", 0)})
+    clone.on("theirs").commit({"f0": edited("f0", 11)})
+    left, right = (store.fetch(str(clone.path), name).sha for name in ("ours", "theirs"))
+    assert isinstance(store.merge(left, right), CleanMerge)
+    assert not mark.exists()
+    clone.on("ours").git("merge", "-q", "--no-edit", "theirs")
+    assert mark.exists(), "the control must show that the attack works"
