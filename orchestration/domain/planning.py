@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from orchestration.domain import graph
+from orchestration.domain import graph, paths
 from orchestration.domain.errors import InvalidInput
+from orchestration.domain.requests import MAX_CHARACTERS
 from orchestration.domain.states import SUBTASK_LOST, SubtaskStatus
 from orchestration.domain.texts import storable
-from orchestration.domain.validation import MOST, sentences
+from orchestration.domain.validation import MOST, FromModel, sentences
 
 MAX_TASKS_IN_PLAN = 300
 MAX_TASKS_IN_SWARM = 2000
@@ -25,11 +25,9 @@ Text = Annotated[str, Field(max_length=20_000)]
 Line = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-class PlannedTask(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class PlannedTask(FromModel):
     name: Annotated[str, Field(max_length=200)]
-    instruction: Annotated[str, Field(min_length=1, max_length=20_000)]
+    instruction: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
     acceptance: Text = ""
     acceptance_checks: Annotated[list[Line], Field(max_length=20)] = []
     scope: Annotated[list[Line], Field(max_length=200)] = []
@@ -41,9 +39,7 @@ class PlannedTask(BaseModel):
     variants: Annotated[int, Field(ge=1, le=10)] = 1
 
 
-class SubmittedPlan(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class SubmittedPlan(FromModel):
     scratchpad: Annotated[str, Field(max_length=100_000)] = ""
     done: bool = False
     tasks: Annotated[list[PlannedTask], Field(max_length=MAX_TASKS_IN_PLAN)] = []
@@ -52,6 +48,8 @@ class SubmittedPlan(BaseModel):
 def parse_plan(arguments: Mapping[str, Any]) -> SubmittedPlan:
     """The shape of `submit_plan`; raises InvalidInput with what is wrong."""
     tasks = arguments.get("tasks")
+    if tasks is None and arguments.get("done") is None:
+        raise InvalidInput("That is no plan: it has neither `tasks` nor `done`.")
     if isinstance(tasks, list) and len(tasks) > MAX_TASKS_IN_PLAN:
         raise InvalidInput(f"The plan has {len(tasks)} tasks; at most {MAX_TASKS_IN_PLAN} are taken at once.")
     try:
@@ -91,11 +89,12 @@ def _name_problems(names: list[str], known: Mapping[str, SubtaskStatus]) -> Iter
 
 
 def _scope_problems(task: PlannedTask, working_dir: str | None) -> Iterable[str]:
+    bound = paths.parts(working_dir or "") or ()
     for glob in task.scope:
-        path = PurePosixPath(glob)
-        if path.is_absolute() or ".." in path.parts or "\x00" in glob:
+        names = paths.parts(glob)
+        if names is None:
             yield f"The scope {glob[:80]!r} of {task.name!r} leaves the repository; write paths relative to its root."
-        elif working_dir and not path.is_relative_to(working_dir):
+        elif names[: len(bound)] != bound:
             yield f"The scope {glob[:80]!r} of {task.name!r} lies outside {working_dir!r}."
 
 
@@ -114,7 +113,7 @@ def _dependency_problems(tasks: list[PlannedTask], known: Mapping[str, SubtaskSt
 
 def single_task_plan(request: str) -> SubmittedPlan:
     """What stands in for a first plan that is unusable twice: the whole request as one subtask."""
-    task = PlannedTask(name="main", instruction=request[:20_000], acceptance="The request is fulfilled.")
+    task = PlannedTask(name="main", instruction=request, acceptance="The request is fulfilled.")
     return SubmittedPlan(
         scratchpad="The planner gave no usable plan, so the request is worked on as one subtask.",
         done=True,
@@ -123,16 +122,7 @@ def single_task_plan(request: str) -> SubmittedPlan:
 
 
 def should_plan(*, iterations: int, new_handoffs: int, active: int, capacity: bool, done: bool) -> bool:
-    """Re-plan where there is room and something to learn: at first, after 3 handoffs, or with nothing active."""
-    if not capacity or (done and not new_handoffs):
+    """Until the planner is done, where there is room: at first, after 3 handoffs, or with nothing active."""
+    if done or not capacity:
         return False
-    if iterations == 0:
-        return True
-    if active == 0:
-        return not done
-    return not done and new_handoffs >= REPLAN_AFTER_HANDOFFS
-
-
-def planner_backoff_s(failures: int) -> float:
-    """Seconds to wait after the n-th failure in a row: 2, 4, 8 ... at most 30."""
-    return float(min(30, 2**failures))
+    return iterations == 0 or active == 0 or new_handoffs >= REPLAN_AFTER_HANDOFFS

@@ -27,8 +27,12 @@ def after_failure(failure: Failure | None, failures: int, config: SwarmConfig, *
         return GiveUp("")
     if failures > config.max_retries:
         return GiveUp(f" It was tried {failures} times.")
-    delay = min(config.max_delay_ms, config.base_delay_ms * 2 ** (failures - 1))
-    return Retry(delay_ms=round(delay * (0.5 + 0.5 * jitter)))
+    return Retry(delay_ms=round(backoff_ms(failures, config) * (0.5 + 0.5 * jitter)))
+
+
+def backoff_ms(failures: int, config: SwarmConfig) -> int:
+    """Before the try that follows the `failures`-th failure in a row."""
+    return int(min(config.max_delay_ms, config.base_delay_ms * 2 ** (failures - 1)))
 
 
 def after_loss(losses: int) -> Retry | GiveUp:

@@ -20,10 +20,10 @@ from orchestration.domain.planning import (
     MAX_PLANNER_FAILURES,
     SubmittedPlan,
     judge,
-    planner_backoff_s,
     should_plan,
     single_task_plan,
 )
+from orchestration.domain.retries import backoff_ms
 from orchestration.domain.states import (
     ATTEMPT_LIVE,
     SUBTASK_SETTLED,
@@ -107,7 +107,7 @@ def _ask(swarm: Swarm, iteration: PlanIteration, cancellation: Cancellation) -> 
         PLANNER_TOOLS,
         "planner",
         Clock(PLANNING_TIMEOUT_S),
-        RetryPolicy(config.max_retries, config.base_delay_ms, config.max_delay_ms),
+        RetryPolicy(max_retries=0),  # each try is an iteration of its own, with its reason on the page
         cancellation,
         on_reply=lambda reply: book(swarm, reply, on=iteration),
     )
@@ -178,7 +178,7 @@ def _failed(swarm: Swarm, iteration: PlanIteration, error: AdapterError | Invali
     """A model that fails is never "no more work": it is asked again later, or the swarm ends with the reason."""
     failures = swarm.plan_failures + 1
     transient = isinstance(error, AdapterError) and error.transient
-    again = timezone.now() + timedelta(seconds=planner_backoff_s(failures))
+    again = timezone.now() + timedelta(milliseconds=backoff_ms(failures, config_of(swarm)))
     try:
         with moves(swarm) as together:
             together.advance(iteration, IterationStatus.FAILED, reason=str(error), lease=iteration.lease_token)
