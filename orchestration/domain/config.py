@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from orchestration.domain import paths
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.validation import sentences
 
@@ -66,15 +66,22 @@ class SwarmConfig(BaseModel):
     def _inside(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        path = PurePosixPath(value)
-        if path.is_absolute() or ".." in path.parts or not path.parts:
+        names = paths.parts(value)
+        if not names or not value.isprintable():
             raise ValueError("write a sub-directory of the repository, such as services/api")
-        return str(path)
+        return "/".join(names)
+
+    @field_validator("model")
+    @classmethod
+    def _legible(cls, value: str | None) -> str | None:
+        if value is not None and not value.isprintable():
+            raise ValueError("write it as endpoint/model, in printable characters")
+        return value
 
     @model_validator(mode="after")
     def _delays_in_order(self) -> Self:
         if self.base_delay_ms > self.max_delay_ms:
-            raise ValueError("base_delay_ms must not exceed max_delay_ms")
+            raise ValueError("the first delay, base_delay_ms, must not exceed max_delay_ms")
         return self
 
     @property

@@ -9,11 +9,11 @@ Graph = Mapping[str, Iterable[str]]  # name -> the names it depends on
 
 
 def find_cycle(graph: Graph) -> tuple[str, ...]:
-    """The names around one cycle, first one repeated at the end; empty where there is none."""
+    """The names around one cycle, each before one that it depends on, the first again at the end; else empty."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        return tuple(error.args[1])
+        return tuple(reversed(error.args[1]))
     return ()
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.states import AttemptStatus
 from orchestration.domain.texts import storable
-from orchestration.domain.validation import sentences
+from orchestration.domain.validation import FromModel, sentences
 
 
 class Claim(StrEnum):
@@ -25,9 +25,7 @@ class Claim(StrEnum):
 Remark = Annotated[str, Field(max_length=4000)]
 
 
-class SubmittedHandoff(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
+class SubmittedHandoff(FromModel):
     status: Claim
     summary: Annotated[str, Field(min_length=1, max_length=20_000)]
     concerns: Annotated[list[Remark], Field(max_length=50)] = []
