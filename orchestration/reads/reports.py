@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from orchestration.domain.states import SUBTASK_LOST, EntryStatus
 from orchestration.models import Attempt, Swarm
-from orchestration.stages.finish import statistics_of
+from orchestration.models.figures import statistics_of
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 

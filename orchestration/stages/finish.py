@@ -6,16 +6,14 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from django.utils import timezone
-
 from orchestration.adapters import storage
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.domain.errors import AdapterError, InvalidInput
 from orchestration.domain.handoffs import CheckResult
 from orchestration.domain.outcome import Outcome, outcome
-from orchestration.domain.states import ENTRY_OPEN, AttemptStatus, EntryStatus, IterationStatus, SwarmStatus
-from orchestration.domain.stats import AttemptFacts, Planning, statistics
-from orchestration.models import Attempt, CheckRun, Swarm
+from orchestration.domain.states import ENTRY_OPEN, EntryStatus, SwarmStatus
+from orchestration.models import CheckRun, Swarm
+from orchestration.models.figures import statistics_of
 from orchestration.stages.inspection import run_checks
 from orchestration.stages.leases import hold, release_connection
 from orchestration.stages.prepare import address_of
@@ -105,30 +103,3 @@ def _end(swarm: Swarm, end: Outcome, trouble: str) -> None:
             together.advance(swarm, status, reason=reason, verified=end.verified, stats=statistics_of(swarm))
     except Superseded:
         logger.info("Swarm %s was ended by somebody else.", swarm.public_id)
-
-
-def statistics_of(swarm: Swarm) -> dict[str, object]:
-    """The figures so far; `wall_s` runs to the swarm's end, or to now."""
-    attempts = Attempt.objects.filter(subtask__swarm=swarm).select_related("subtask")
-    subtasks = swarm.subtasks.prefetch_related("dependencies")
-    first = swarm.iterations.filter(status=IterationStatus.DONE).first()  # the later ones run beside the work
-    return statistics(
-        [_facts(one) for one in attempts],
-        {row.name: [needed.name for needed in row.dependencies.all()] for row in subtasks},
-        Planning(first.steps, (first.finished_at - first.started_at).total_seconds())
-        if first and first.finished_at
-        else Planning(0, 0.0),
-        wall_s=((swarm.finished_at or timezone.now()) - swarm.created_at).total_seconds(),
-    )
-
-
-def _facts(attempt: Attempt) -> AttemptFacts:
-    end = attempt.finished_at or timezone.now()
-    return AttemptFacts(
-        subtask=attempt.subtask.name,
-        level=attempt.subtask.level,
-        status=AttemptStatus(attempt.status),
-        steps=attempt.steps,
-        tool_calls=attempt.tool_calls,
-        seconds=(end - attempt.started_at).total_seconds() if attempt.started_at else 0.0,
-    )

@@ -30,6 +30,7 @@ from orchestration.domain.states import (
     is_final,
     require,
 )
+from orchestration.domain.texts import storable
 from orchestration.models import Attempt, Event, MergeEntry, PlanIteration, Subtask, Swarm
 
 Row = Swarm | Subtask | Attempt | MergeEntry | PlanIteration
@@ -57,7 +58,7 @@ class Moves:
 
     def advance(self, row: Row, to: Status, *, reason: str = "", lease: str | None = None, **fields: Any) -> None:
         """Raises Superseded where `row` is no longer as it was read, or `lease` is no longer its token."""
-        old = status_of(row)
+        old, reason = status_of(row), storable(reason)
         require(old, to)
         fields |= {"status": to.value, "status_reason": reason} | _ending(row, to)
         rows = type(row)._default_manager.filter(pk=row.pk, status=old.value)  # noqa: SLF001 - Django's own name
@@ -77,7 +78,7 @@ class Moves:
         """An event that is no status change."""
         if kind not in KINDS:
             raise ValueError(f"{kind} is no event of domain/events.py.")
-        self._events.append((kind, facts))
+        self._events.append((kind, storable(facts)))
         self._wake(kind, self._swarm.pk)
 
     def _note(self, row: Row, kind: str, facts: dict[str, Any]) -> None:

@@ -162,11 +162,11 @@ def find(public_id: str) -> Swarm:
 def repository_for(team: Team, given: str, checks: list[str] | None) -> Repository:
     """The configured repository of that name or address, or a new row: a path on the command line counts as listed."""
     rows = Repository.objects.filter(team=team)
-    path = Path(given).expanduser()
-    url = given if "://" in given else str(path.resolve())
+    remote = ":" in given.split("/", 1)[0]
+    url = given if remote else str(Path(given).expanduser().resolve())
     row = rows.filter(name=given).first() or rows.filter(url=url).first()
     if row is None:
-        row = Repository(team=team, name=_free_name(team, url), url=url, path_allowed="://" not in url)
+        row = Repository(team=team, name=_free_name(team, url), url=url, path_allowed=not remote)
     row.checks = row.checks if checks is None else checks
     row.save()
     return row
