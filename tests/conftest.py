@@ -95,11 +95,11 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The path of a Chromium for Playwright's `executable_path`."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if path := shutil.which(name):
-            return path
-    return pytest.skip("Chromium is not installed: apt install chromium")
+    """The path of a Chromium for Playwright's `executable_path`: the machine's, else the one Playwright fetched."""
+    system = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    fetched = sorted(Path.home().glob(".cache/ms-playwright/chromium-*/chrome-linux*/chrome"))
+    path = next(filter(None, system), None) or (str(fetched[-1]) if fetched else None)
+    return path or pytest.skip("Chromium is not installed: apt install chromium")
 
 
 def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
