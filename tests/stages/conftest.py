@@ -1,0 +1,59 @@
+"""The world of the stages' tests: real commits, recorded nudges, a clone of somebody's and a scripted model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from orchestration.adapters import queue
+from orchestration.demo.service import ScriptedService
+from orchestration.stages import leases
+from tests.adapters.git.conftest import Clone
+from tests.stages.world import Model, Nudges, World
+
+
+@pytest.fixture(autouse=True)
+def _database(transactional_db: None) -> None:
+    """Real commits: nudges go out after them, and other threads see them."""
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings: Settings) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def nudges(monkeypatch: pytest.MonkeyPatch) -> Nudges:
+    recorded = Nudges()
+    monkeypatch.setattr(queue, "nudge", recorded)
+    return recorded
+
+
+@pytest.fixture(autouse=True)
+def _quick_heartbeat(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Beats often, and has ended with its connection before the database is emptied."""
+    monkeypatch.setattr(leases, "POLL_SECONDS", 0.02)
+    yield
+    if thread := leases.heartbeat._thread:
+        thread.join(10)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    made = Clone(tmp_path / "clone")
+    made.commit({"a.txt": "one\ntwo\nthree\n", "src/b.py": "b = 1\n"}, "first")
+    return made
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model()
+
+
+@pytest.fixture
+def world(clone: Clone, model: Model) -> Iterator[World]:
+    with ScriptedService(model) as service:
+        yield World(clone, model, service)
