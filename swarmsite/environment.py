@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -78,13 +80,18 @@ def secret_key(data: Path) -> str:
             raise ImproperlyConfigured("SECRET_KEY is shorter than 32 characters; write a longer random one.")
         return given
     path = data / "secret-key"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(50))
+    if not path.exists():
+        _place(path, secrets.token_urlsafe(50))
     return path.read_text()
+
+
+def _place(path: Path, content: str) -> None:
+    """Whole or not at all, for its owner alone; where another process was first, its file stays."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # made with mode 600
+        file.write(content)
+        file.flush()
+        with suppress(FileExistsError):
+            path.hardlink_to(file.name)
 
 
 def database(data: Path) -> dict[str, Any]:
@@ -100,17 +107,31 @@ def database(data: Path) -> dict[str, Any]:
             "sqlite:////path/to/file, or leave it out."
         )
     query = dict(parse_qsl(parts.query))
-    options: dict[str, Any] = {"pool": {"min_size": 1, "max_size": int(query.pop("pool", "20")), "timeout": 30}}
+    name, port, pool = unquote(parts.path.lstrip("/")), _port(parts), query.pop("pool", "20")
+    if not name or port is None or not pool.isdecimal():
+        raise ImproperlyConfigured(
+            "DATABASE_URL must name a database, a port up to 65535 and, where pool= is given, a whole number of "
+            "connections: postgresql://user@host:5432/name?pool=20."
+        )
+    options: dict[str, Any] = {"pool": {"min_size": 1, "max_size": int(pool), "timeout": 30}}
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(parts.path.lstrip("/")),
+        "NAME": name,
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": query.pop("host", parts.hostname or ""),
-        "PORT": str(parts.port or ""),
+        "PORT": port,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": options | query,
     }
+
+
+def _port(parts: SplitResult) -> str | None:
+    """As text, empty where none is given, None where it is none."""
+    try:
+        return str(parts.port or "")
+    except ValueError:
+        return None
 
 
 def _sqlite(path: str) -> dict[str, Any]:

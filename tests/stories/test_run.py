@@ -131,7 +131,7 @@ def test_without_an_engine_and_without_waiting_nothing_is_begun(install, reposit
     ("arguments", "sentence"),
     [
         (("--task", "", "--repository", "{repository}"), "The request is empty"),
-        (("--task", "x", "--repository", "ext::sh -c evil"), "ext::"),
+        (("--task", "x", "--repository", "ext::sh -c evil"), "name a program to run"),
         (("--task", "x", "--repository", "http://example.org/a.git"), "https"),
         (("--task", "x", "--repository", "{repository}", "--config", '{"max_subagents": 0}'), "max_subagents"),
         (("--task", "x", "--repository", "{repository}", "--config", '{"max_agents": 3}'), "max_agents is not known"),

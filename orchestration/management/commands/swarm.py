@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from orchestration.domain.errors import InvalidInput, SwarmsiteError
 from orchestration.management.bootstrap import bootstrap
@@ -73,8 +74,10 @@ class Command(BaseCommand):
         if not options["wait"] and live_holder() is None:
             raise InvalidInput(NO_ENGINE)
         team, operator = bootstrap()
-        repository = repository_for(team, options["repository"], options["check"])
-        swarm = submit(operator, repository, options["task"], _config(options["config"]), branch=options["branch"])
+        config = _config(options["config"])
+        with transaction.atomic():  # a refused request leaves no repository behind
+            repository = repository_for(team, options["repository"], options["check"])
+            swarm = submit(operator, repository, options["task"], config, branch=options["branch"])
         if self._json:
             self.stdout.write(as_json({"id": swarm.public_id}))
             self.stdout.flush()
