@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 from itertools import pairwise
+
+from orchestration.domain.graph import levels
 
 Needs = Mapping[str, Collection[str]]
 
@@ -18,12 +19,12 @@ BOX_HEIGHT = 42.0
 SLOT_HEIGHT = 2.0
 BOX_SPACE = 12.0
 SLOT_SPACE = 8.0
-COLUMN_GAP = 52.0
+COLUMN_GAP = 44.0
 # Wide enough for the widest common interface font at 12 px; a narrower one leaves a little air.
 CHARACTER = 7.6
 TEXT_INDENT = 30.0
 TEXT_END = 10.0
-NARROWEST, WIDEST = 128.0, 224.0
+NARROWEST, WIDEST = 124.0, 240.0
 SWEEPS = 4
 FOLD_ABOVE = 60
 FOLD_AT_LEAST = 3
@@ -48,6 +49,10 @@ class Box:
     y: float
     width: float
     height: float = BOX_HEIGHT
+
+    @property
+    def inner_width(self) -> float:
+        return self.width - 1
 
     @property
     def cut(self) -> bool:
@@ -100,14 +105,6 @@ class _Layers:
                 yield source, target
 
 
-def ranks(needs: Needs) -> dict[str, int]:
-    """The length of the longest chain before each node. Raises graphlib.CycleError."""
-    found: dict[str, int] = {}
-    for key in TopologicalSorter(needs).static_order():
-        found[key] = 1 + max((found[need] for need in needs[key]), default=-1)
-    return found
-
-
 def known(nodes: Sequence[Node], needs: Needs) -> dict[str, list[str]]:
     """The dependencies among these nodes, in the order of the nodes."""
     keys = {node.key for node in nodes}
@@ -119,7 +116,7 @@ def fold(nodes: Sequence[Node], needs: Needs, *, href: str = "") -> tuple[list[N
     own = known(nodes, needs)
     if len(nodes) <= FOLD_ABOVE:
         return list(nodes), own
-    rank = ranks(own)
+    rank = levels(own)
     groups: dict[tuple[int, str, str], list[Node]] = defaultdict(list)
     for node in nodes:
         if node.role in FOLDABLE:
@@ -158,7 +155,7 @@ def layout(nodes: Sequence[Node], needs: Needs) -> Graph:
 
 
 def _layers(nodes: Sequence[Node], needs: Mapping[str, list[str]]) -> _Layers:
-    rank = ranks(needs)
+    rank = levels(needs)
     layers = _Layers([[] for _ in range(max(rank.values(), default=-1) + 1)], defaultdict(list), defaultdict(list))
     for node in nodes:
         layers.columns[rank[node.key]].append(node.key)
@@ -262,7 +259,7 @@ def _sub(node: Node) -> str:
 
 def _box(node: Node, span: tuple[float, float], middle: float) -> Box:
     left, right = span
-    room = int((right - left - TEXT_INDENT - TEXT_END) / CHARACTER)
+    room = round((right - left - TEXT_INDENT - TEXT_END) / CHARACTER - 0.49)
     return Box(node, clip(node.title, room), left, middle - BOX_HEIGHT / 2, right - left)
 
 

@@ -23,7 +23,6 @@ from orchestration.web.diagrams import (
     fold,
     layout,
     place,
-    ranks,
 )
 
 Plan = tuple[list[Node], dict[str, list[str]]]
@@ -167,10 +166,6 @@ def test_dependencies_outside_the_picture_are_left_out():
 def test_the_same_plan_gives_the_same_picture():
     plan = ([node(key) for key in "abcdef"], {"d": ["a", "b"], "e": ["b", "c"], "f": ["a", "e"]})
     assert layout(*plan) == layout(*plan)
-
-
-def test_rank_is_the_longest_chain_before():
-    assert ranks({"a": [], "b": ["a"], "c": ["a", "b"], "d": ["a"]}) == {"a": 0, "b": 1, "c": 2, "d": 1}
 
 
 @given(st.text(min_size=1, max_size=80))

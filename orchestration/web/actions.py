@@ -1,0 +1,126 @@
+"""What is done: every POST. Each is one call of a stage; its refusal is a sentence on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from orchestration.domain import demonstration
+from orchestration.domain.errors import InvalidInput
+from orchestration.domain.rights import Action
+from orchestration.models import Subtask, Swarm, User
+from orchestration.stages import steer
+from orchestration.stages.submit import submit
+from orchestration.web import pages
+from orchestration.web.access import SignedIn, repository_of, require, signed_in, subtask_of, swarm_of
+from orchestration.web.boards import Board, Filter
+from orchestration.web.forms import RepositoryForm, SwarmForm
+
+
+@signed_in
+@require_POST
+def new_swarm(request: SignedIn) -> HttpResponse:
+    form = SwarmForm(request.POST, user=request.user)
+    if not form.is_valid():
+        return pages.new_swarm_page(request, form)
+    given = form.cleaned_data
+    try:
+        swarm = submit(request.user, given["repository"], given["request"], form.config(), branch=given["branch"])
+    except InvalidInput as error:
+        return pages.new_swarm_page(request, form, problem=str(error))
+    return redirect("swarm", swarm.public_id)
+
+
+@signed_in
+@require_POST
+def demo(request: SignedIn) -> HttpResponse:
+    """The one button: the fixed story on the demo's repository."""
+    repository = Board(request.user, Filter()).demo
+    if repository is None:
+        raise Http404
+    try:
+        swarm = submit(request.user, repository, demonstration.REQUEST)
+    except InvalidInput as error:
+        messages.error(request, str(error))
+        return redirect("board")
+    return redirect("swarm", swarm.public_id)
+
+
+@signed_in
+@require_POST
+def pause(request: SignedIn, public_id: str) -> HttpResponse:
+    return _steer(request, public_id, steer.pause)
+
+
+@signed_in
+@require_POST
+def resume(request: SignedIn, public_id: str) -> HttpResponse:
+    return _steer(request, public_id, steer.resume)
+
+
+@signed_in
+@require_POST
+def approve(request: SignedIn, public_id: str) -> HttpResponse:
+    return _steer(request, public_id, steer.approve)
+
+
+@signed_in
+@require_POST
+def cancel(request: SignedIn, public_id: str) -> HttpResponse:
+    return _steer(request, public_id, steer.cancel)
+
+
+def _steer(request: SignedIn, public_id: str, act: Callable[[Swarm, User], None]) -> HttpResponse:
+    swarm = swarm_of(request.user, public_id, Action.STEER)
+    try:
+        act(swarm, request.user)
+    except InvalidInput as error:
+        messages.error(request, str(error))
+    return redirect("swarm", swarm.public_id)
+
+
+@signed_in
+@require_POST
+def retry_subtask(request: SignedIn, public_id: str) -> HttpResponse:
+    return _steer_subtask(request, public_id, steer.retry_subtask)
+
+
+@signed_in
+@require_POST
+def cancel_subtask(request: SignedIn, public_id: str) -> HttpResponse:
+    return _steer_subtask(request, public_id, steer.cancel_subtask)
+
+
+def _steer_subtask(request: SignedIn, public_id: str, act: Callable[[Subtask, User], None]) -> HttpResponse:
+    subtask = subtask_of(request.user, public_id, Action.STEER)
+    try:
+        act(subtask, request.user)
+    except InvalidInput as error:
+        messages.error(request, str(error))
+    return redirect("subtask", subtask.public_id)
+
+
+@signed_in
+@require_POST
+def new_repository(request: SignedIn) -> HttpResponse:
+    return _save_repository(request, RepositoryForm(request.POST, user=request.user))
+
+
+@signed_in
+@require_POST
+def edit_repository(request: SignedIn, public_id: str) -> HttpResponse:
+    row = repository_of(request.user, public_id, Action.CONFIGURE)
+    return _save_repository(request, RepositoryForm(request.POST, user=request.user, instance=row))
+
+
+def _save_repository(request: SignedIn, form: RepositoryForm) -> HttpResponse:
+    if form.instance.is_demo or not form.is_valid():
+        return pages.repository_form_page(request, form)
+    require(request.user, Action.CONFIGURE, form.instance.team)
+    row = form.save()
+    messages.success(request, f"{row.name} is saved.")
+    return redirect("repository", row.public_id)

@@ -1,0 +1,210 @@
+"""What people write, checked. Every error is a sentence beside its field, and nothing typed is lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+
+from orchestration.domain.config import Strategy, SwarmConfig
+from orchestration.domain.errors import InvalidInput
+from orchestration.domain.repository_urls import parse_repository
+from orchestration.domain.requests import check_request
+from orchestration.domain.rights import Action
+from orchestration.models import ModelEndpoint, Repository, Team, User
+from orchestration.web.access import repositories_of
+
+DEFAULTS = SwarmConfig()
+STRATEGIES = [
+    (Strategy.AUTOMATIC, "Automatic: the planner decides"),
+    (Strategy.BY_DOMAIN, "By domain: one subtask per area of the code"),
+    (Strategy.BY_DATA, "By data: the same work on parts of the material"),
+    (Strategy.BY_STAGE, "By stage: analyse, change, verify"),
+    (Strategy.NONE, "None: one agent does everything"),
+]
+MOST_CHECKS = 20
+LONGEST_CHECK = 1000
+
+
+class PlainForm(forms.Form):
+    """Labels without colons; errors are drawn by components/field.html."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("label_suffix", "")
+        super().__init__(*args, **kwargs)
+
+
+class SwarmForm(PlainForm):
+    repository = forms.ModelChoiceField(
+        Repository.objects.none(),
+        to_field_name="public_id",
+        empty_label="Choose a repository",
+        error_messages={
+            "required": "Choose the repository that the agents work on.",
+            "invalid_choice": "That repository is not one of yours; choose another.",
+        },
+    )
+    request = forms.CharField(
+        widget=forms.Textarea(attrs={"rows": 12, "spellcheck": "true"}),
+        strip=False,
+        help_text="What should be done, in your own words. Markdown is welcome; the first line becomes the title.",
+        error_messages={"required": "The request is empty. Write what should be done, in your own words."},
+    )
+    branch = forms.CharField(
+        required=False,
+        max_length=200,
+        label="Start from branch",
+        help_text="Empty: the repository's own. The result lands on a branch of the swarm's.",
+    )
+    strategy = forms.ChoiceField(choices=STRATEGIES, initial=DEFAULTS.strategy, label="How to split the work")
+    plan_approval = forms.BooleanField(
+        required=False, label="Show me the plan first", help_text="No agent starts before somebody approves the plan."
+    )
+    max_subagents = forms.IntegerField(label="Agents at once", initial=DEFAULTS.max_subagents)
+    max_steps_per_subagent = forms.IntegerField(label="Turns per attempt", initial=DEFAULTS.max_steps_per_subagent)
+    max_total_steps = forms.IntegerField(label="Tool calls in all", initial=DEFAULTS.max_total_steps)
+    subagent_timeout_secs = forms.IntegerField(label="Seconds per attempt", initial=DEFAULTS.subagent_timeout_secs)
+    max_retries = forms.IntegerField(label="Retries per subtask", initial=DEFAULTS.max_retries)
+    parallel_enabled = forms.BooleanField(
+        required=False, initial=DEFAULTS.parallel_enabled, label="Work in parallel", help_text="Off: one at a time."
+    )
+
+    model = forms.ChoiceField(required=False, help_text="The first connected model, unless you choose another.")
+
+    LIMITS = ("max_subagents", "max_steps_per_subagent", "max_total_steps", "subagent_timeout_secs", "max_retries")
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choice = self.fields["repository"]
+        assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 - for the type checker
+        choice.queryset = repositories_of(user, Action.SUBMIT).order_by("is_demo", "name")
+        for name in self.LIMITS:
+            _bound(self.fields[name], name)
+        endpoints = ModelEndpoint.objects.filter(team__in=user.teams_for(Action.SUBMIT), enabled=True, is_demo=False)
+        names = [f"{endpoint.name}/{endpoint.model}" for endpoint in endpoints]
+        models = self.fields["model"]
+        assert isinstance(models, forms.ChoiceField)  # noqa: S101 - for the type checker
+        models.choices = [("", "First connected"), *((name, name) for name in dict.fromkeys(names))]
+
+    def clean_request(self) -> str:
+        return str(sentence_of(check_request, self.cleaned_data["request"]))
+
+    def config(self) -> dict[str, Any]:
+        names = (*self.LIMITS, "strategy", "plan_approval", "parallel_enabled")
+        chosen = {"model": self.cleaned_data["model"]} if self.cleaned_data["model"] else {}
+        return {name: self.cleaned_data[name] for name in names} | chosen
+
+    @property
+    def limits(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.LIMITS]
+
+    @property
+    def limits_open(self) -> bool:
+        """Folded away, unless something in there is wrong."""
+        return any(self[name].errors for name in (*self.LIMITS, "parallel_enabled"))
+
+
+def _bound(field: forms.Field, name: str) -> None:
+    """The domain's bounds, told in a sentence before the domain has to refuse."""
+    low, high = 0, 0
+    for mark in SwarmConfig.model_fields[name].metadata:
+        low, high = getattr(mark, "ge", low), getattr(mark, "le", high)
+    assert isinstance(field, forms.IntegerField)  # noqa: S101 - for the type checker
+    said = f"Write a whole number from {low} to {high}."
+    field.error_messages |= {"required": said, "invalid": said}
+
+    def check(value: int) -> None:
+        if not low <= value <= high:
+            raise ValidationError(said)
+
+    field.validators = [check]
+    field.widget.attrs |= {"min": low, "max": high, "inputmode": "numeric"}
+
+
+def sentence_of(check: Any, value: str) -> Any:
+    """The domain's refusal as this field's error."""
+    try:
+        return check(value)
+    except InvalidInput as error:
+        raise ValidationError(str(error)) from error
+
+
+if TYPE_CHECKING:
+    FormOfRepository = forms.ModelForm[Repository]
+else:
+    FormOfRepository = forms.ModelForm
+
+
+class RepositoryForm(FormOfRepository):
+    checks = forms.CharField(
+        required=False,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 4, "class": "mono", "spellcheck": "false"}),
+        help_text="One shell command a line, run in the sandbox on the result; every one must exit with 0. "
+        "Without checks a success is called unverified.",
+    )
+    team = forms.ModelChoiceField(
+        Team.objects.none(), empty_label=None, error_messages={"required": "Choose the team that owns it."}
+    )
+
+    class Meta:
+        model = Repository
+        fields = ["name", "url", "branch", "checks", "check_timeout_s", "network", "team"]
+        labels = {
+            "url": "URL or local path",
+            "check_timeout_s": "Seconds per check",
+            "network": "Commands may use the network",
+        }
+        help_texts = {
+            "url": "An https:// URL, or the full path of a repository on the server that an operator allowed.",
+            "branch": "Empty: the repository's default branch.",
+            "check_timeout_s": "",
+            "network": "Off is safer: what agents and checks run cannot reach anything.",
+        }
+        error_messages = {
+            "name": {"required": "Give it a name that your team will know."},
+            "url": {"required": "Write its https:// URL, or the full path of a local repository."},
+        }
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        kwargs.setdefault("label_suffix", "")
+        super().__init__(*args, **kwargs)
+        choice = self.fields["team"]
+        assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 - for the type checker
+        choice.queryset = user.teams_for(Action.CONFIGURE).order_by("name")
+        if self.instance.pk:
+            del self.fields["team"]
+            self.initial["checks"] = "\n".join(self.instance.checks)
+        elif choice.queryset.count() == 1:
+            choice.initial = choice.queryset.first()
+
+    def clean_url(self) -> str:
+        url: str = self.cleaned_data["url"]
+        if self.instance.pk and url == self.instance.url:
+            return url
+        allowed = tuple(settings.SWARM["LOCAL_REPOSITORIES"])
+        address = sentence_of(lambda text: parse_repository(text, local_allowed=allowed), url)
+        # An operator vouched for the old path, not for whatever is written here.
+        self.instance.path_allowed = False
+        return str(address.url)
+
+    def clean_checks(self) -> list[str]:
+        lines = [line.strip() for line in self.cleaned_data["checks"].splitlines() if line.strip()]
+        if len(lines) > MOST_CHECKS:
+            raise ValidationError(f"That are {len(lines)} checks; at most {MOST_CHECKS} run. Join some with &&.")
+        long = next((line for line in lines if len(line) > LONGEST_CHECK), None)
+        if long:
+            raise ValidationError(
+                f"The check that begins with {long[:40]!r} is longer than {LONGEST_CHECK} characters."
+            )
+        return lines
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"].strip()
+        team = self.instance.team if self.instance.pk else self.data.get("team")
+        taken = Repository.objects.filter(name=name, team=team or None).exclude(pk=self.instance.pk)
+        if taken.exists():
+            raise ValidationError("The team has a repository of that name already; choose another.")
+        return name

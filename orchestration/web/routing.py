@@ -1,0 +1,12 @@
+"""The sockets' addresses."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from orchestration.web.consumers import BoardPage, SwarmPage
+
+websocket_urlpatterns = [
+    path("ws/board/", BoardPage.as_asgi()),  # type: ignore[arg-type]  # Channels' routes are Django's
+    path("ws/swarms/<str:public_id>/", SwarmPage.as_asgi()),  # type: ignore[arg-type]
+]

@@ -1,0 +1,51 @@
+"""The pages' addresses. Where a page and its action share one, the method decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import path
+
+from orchestration.web import actions, pages, people
+
+View = Callable[..., HttpResponseBase]
+
+
+def by_method(page: View, action: View) -> View:
+    """GET shows the page, POST does the action; both look after the rest themselves."""
+
+    def view(request: HttpRequest, **kwargs: str) -> HttpResponseBase:
+        return action(request, **kwargs) if request.method == "POST" else page(request, **kwargs)
+
+    return view
+
+
+urlpatterns = [
+    path("", pages.board, name="board"),
+    path("demo/", actions.demo, name="demo"),
+    path("sign-in/", people.SignIn.as_view(), name="sign-in"),
+    path("sign-in/<str:key>/<str:token>/", people.sign_in_link, name="sign-in-link"),
+    path("sign-out/", people.sign_out, name="sign-out"),
+    path("profile/", people.profile, name="profile"),
+    path("theme/", people.theme, name="theme"),
+    path("swarms/new/", by_method(pages.new_swarm, actions.new_swarm), name="new-swarm"),
+    path("swarms/<str:public_id>/", pages.swarm, name="swarm"),
+    path("swarms/<str:public_id>/subtasks/", pages.swarm_subtasks, name="swarm-subtasks"),
+    path("swarms/<str:public_id>/pause/", actions.pause, name="swarm-pause"),
+    path("swarms/<str:public_id>/resume/", actions.resume, name="swarm-resume"),
+    path("swarms/<str:public_id>/approve/", actions.approve, name="swarm-approve"),
+    path("swarms/<str:public_id>/cancel/", by_method(pages.swarm_cancel, actions.cancel), name="swarm-cancel"),
+    path("subtasks/<str:public_id>/", pages.subtask, name="subtask"),
+    path("subtasks/<str:public_id>/retry/", actions.retry_subtask, name="subtask-retry"),
+    path("subtasks/<str:public_id>/cancel/", actions.cancel_subtask, name="subtask-cancel"),
+    path("artifacts/<str:public_id>/", pages.artifact, name="artifact"),
+    path("repositories/", pages.repositories, name="repositories"),
+    path("repositories/new/", by_method(pages.new_repository, actions.new_repository), name="new-repository"),
+    path("repositories/<str:public_id>/", pages.repository, name="repository"),
+    path(
+        "repositories/<str:public_id>/edit/",
+        by_method(pages.edit_repository, actions.edit_repository),
+        name="edit-repository",
+    ),
+]

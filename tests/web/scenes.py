@@ -1,0 +1,103 @@
+"""A swarm in the middle of its work, as people will see it: for browsers, screenshots and query counts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from orchestration.models import Repository, Subtask, Swarm
+from tests import factories as make
+
+PLAN = {
+    "survey": ((), "complete"),
+    "redis-client": (("survey",), "complete"),
+    "settings": (("survey",), "complete"),
+    "session-schema": (("survey",), "complete"),
+    "store-write": (("redis-client", "session-schema"), "running"),
+    "store-read": (("redis-client", "session-schema"), "handed_off"),
+    "migration-of-old-sessions": (("session-schema", "settings"), "conflict"),
+    "expiry": (("store-write",), "pending"),
+    "middleware": (("store-read", "store-write"), "pending"),
+    "docs": (("settings", "survey"), "running"),
+    "load-test": (("middleware",), "pending"),
+    "login-flow": (("middleware",), "pending"),
+    "logout-flow": (("middleware", "survey"), "pending"),
+    "metrics": (("redis-client",), "failed"),
+}
+EVENTS = [
+    ("swarm.submitted", {"requester": "member"}),
+    ("swarm.started", {"base": make.SHA}),
+    ("plan.done", {"number": 1}),
+    ("swarm.running", {}),
+    ("attempt.running", {"name": "survey", "number": 1}),
+    ("merge_entry.landed", {"name": "survey"}),
+    ("subtask.complete", {"name": "survey"}),
+    ("attempt.failed", {"name": "metrics", "number": 1, "reason": "The acceptance check `make lint` did not pass."}),
+    ("subtask.conflict", {"name": "migration-of-old-sessions", "reason": "shop/settings.py was changed by settings."}),
+]
+
+
+def busy_swarm(repository: Repository, **fields: object) -> Swarm:
+    now = timezone.now()
+    began = now - timedelta(minutes=18)
+    swarm = make.make_swarm(repository, created_at=began, cost_usd="4.18", tokens=1_900_000, **fields)
+    swarm.iterations.update(scratchpad=SCRATCHPAD, started_at=began)
+    subtasks: dict[str, Subtask] = {}
+    for name, (needs, status) in PLAN.items():
+        wait = f"Waits for {' and '.join(needs)}." if status == "pending" else ""
+        subtasks[name] = make.make_subtask(
+            swarm, name=name, needs=[subtasks[need] for need in needs], status=status, wait_reason=wait
+        )
+    for at, (name, subtask) in enumerate(subtasks.items()):
+        if subtask.status != "pending":
+            _work(subtask, began + timedelta(minutes=subtask.level * 4, seconds=7 * at), name)
+    for kind, facts in EVENTS:
+        make.make_event(swarm, kind, **facts)
+    return swarm
+
+
+def _work(subtask: Subtask, start: object, name: str) -> None:
+    assert hasattr(start, "timestamp")
+    first = {"started_at": start, "tokens": 88_000, "cost_usd": "0.22"}
+    if name == "docs":
+        end = start + timedelta(minutes=2)  # type: ignore[operator]
+        make.make_attempt(
+            subtask, status="failed", finished_at=end, status_reason="The model answered with garbage twice.", **first
+        )
+        make.make_attempt(subtask, status="running", started_at=end + timedelta(seconds=20), doing="bash make docs")
+    elif subtask.status == "running":
+        make.make_attempt(subtask, **first)
+    else:
+        end = start + timedelta(minutes=3, seconds=20)  # type: ignore[operator]
+        status = "failed" if subtask.status == "failed" else "complete"
+        attempt = make.make_attempt(subtask, status=status, finished_at=end, **first)
+        _land(subtask, attempt)
+
+
+def _land(subtask: Subtask, attempt: object) -> None:
+    entry = {"complete": "landed", "handed_off": "merging", "conflict": "conflict"}.get(subtask.status)
+    if subtask.status == "conflict":
+        make.make_entry(
+            attempt,  # type: ignore[arg-type]
+            status=entry,
+            conflict_paths=["shop/settings.py", "shop/sessions/schema.py"],
+            status_reason="Both changed the same lines.",
+        )
+    elif entry:
+        make.make_entry(attempt, status=entry)  # type: ignore[arg-type]
+    if subtask.status == "failed":
+        subtask.status_reason = "All 3 attempts failed. The acceptance check `make lint` did not pass (exit code 1)."
+        subtask.save()
+
+
+SCRATCHPAD = """\
+## Goals and coverage
+
+- Sessions live in Redis: *store-write*, *store-read* in flight
+- Old sessions stay readable for a week: **migration-of-old-sessions** conflicts
+
+## Why this sprint
+
+The middleware needs both halves of the store, so it waits.
+"""
