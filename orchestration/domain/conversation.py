@@ -18,6 +18,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 MILLION = Decimal(1_000_000)
 BYTES_PER_TOKEN = 4
+MAX_NESTING = 64  # of an answer's JSON: what walks over it afterwards has only so much of a stack
 
 _LENIENT = json.JSONDecoder(strict=False)
 _OBJECT_START = re.compile(r'\{(?=\s*+["}])')
@@ -112,7 +113,21 @@ def parse_arguments(call: ToolCall) -> dict[str, Any]:
         value = _decode(call, value)
     if not isinstance(value, dict):
         raise InvalidInput(f"The arguments of {call.name} must be one JSON object.")
+    if _too_deep(value):
+        raise InvalidInput(f"The arguments of {call.name} contain too much nesting; send plain JSON.")
     return value
+
+
+def _too_deep(value: Any) -> bool:
+    layer = [value]
+    for _ in range(MAX_NESTING):
+        layer = [
+            inner
+            for one in layer
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return bool(layer)
 
 
 def _decode(call: ToolCall, text: str) -> Any:
@@ -170,5 +185,6 @@ def _objects(text: str) -> Iterator[tuple[dict[str, Any], int]]:
         except (ValueError, RecursionError):
             work -= len(text)
         else:
-            yield value, end - at.start()
+            if not _too_deep(value):
+                yield value, end - at.start()
         at = _OBJECT_START.search(text, end)
