@@ -23,12 +23,13 @@ def outcome(
     verified = bool(checks) and all(check.passed for check in checks)
     undone = {name: status for name, status in subtasks.items() if status is not SubtaskStatus.COMPLETE}
     red = [check for check in checks if not check.passed]
+    planning = [f"Planning stopped early: {planning_error}"] if planning_error else []
     if not subtasks:
-        return Outcome(SwarmStatus.FAILED, "The planner planned nothing, so nothing was done.", verified=False)
+        reason = " ".join(["The planner planned nothing, so nothing was done.", *planning])
+        return Outcome(SwarmStatus.FAILED, reason, verified=False)
     if not undone and not red and not planning_error:
         unverified = "Succeeded, unverified: this repository has no checks." if not checks else ""
         return Outcome(SwarmStatus.SUCCEEDED, unverified, verified)
-    planning = [f"Planning stopped early: {planning_error}"] if planning_error else []
     reason = " ".join([*planning, *_undone_sentence(undone, len(subtasks)), *_red_sentence(red)])
     done_anything = landed > 0 or len(undone) < len(subtasks)
     return Outcome(SwarmStatus.PARTLY_SUCCEEDED if done_anything else SwarmStatus.FAILED, reason, verified)
