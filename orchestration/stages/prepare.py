@@ -19,12 +19,13 @@ def prepare(swarm: Swarm) -> None:
     store.create()
     address = address_of(swarm.repository)
     fetched = store.fetch(address.url, swarm.base_branch or None, allow=settings.SWARM["ALLOWED_HOSTS_OUT"])
-    store.create_branch(swarm.branch, fetched.sha)
+    base = store.tip(swarm.branch)
+    if base is None:  # otherwise a crash left it, and the repository may have moved on since
+        base = fetched.sha
+        store.create_branch(swarm.branch, base)
     with moves(swarm) as together:
-        Swarm.objects.filter(pk=swarm.pk, base_sha="").update(
-            base_sha=fetched.sha, head_sha=fetched.sha, base_branch=fetched.branch
-        )
-        together.record("swarm.started", base=fetched.sha, branch=fetched.branch)
+        Swarm.objects.filter(pk=swarm.pk, base_sha="").update(base_sha=base, head_sha=base, base_branch=fetched.branch)
+        together.record("swarm.started", base=base, branch=fetched.branch)
     swarm.refresh_from_db()
 
 
