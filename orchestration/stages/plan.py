@@ -29,6 +29,7 @@ from orchestration.domain.states import (
     SUBTASK_SETTLED,
     IterationStatus,
     SwarmStatus,
+    is_final,
 )
 from orchestration.domain.tools import PLANNER_TOOLS
 from orchestration.models import Attempt, Handoff, PlanIteration, Subtask, Swarm
@@ -37,7 +38,7 @@ from orchestration.stages.accounting import book
 from orchestration.stages.leases import heartbeat, lease_end, new_token, release_connection
 from orchestration.stages.prepare import prepare
 from orchestration.stages.rows import config_of, endpoint_of, status_by_name, store_of
-from orchestration.stages.transition import Moves, Superseded, moves, status_of
+from orchestration.stages.transition import Moves, Superseded, advance, moves, status_of
 
 logger = logging.getLogger(__name__)
 PLANNING_TIMEOUT_S = 1800.0
@@ -47,7 +48,7 @@ PLANS_IN = (SwarmStatus.PLANNING, SwarmStatus.RUNNING)
 def plan(swarm_id: int) -> None:
     """Does nothing where no planning is due, or another iteration runs."""
     swarm = Swarm.objects.select_related("repository", "endpoint").get(pk=swarm_id)
-    if not _is_due(swarm):
+    if not _is_due(swarm) or _at_limit(swarm):
         return
     iteration = _claim(swarm)
     if iteration is None:
@@ -77,12 +78,24 @@ def _is_due(swarm: Swarm) -> bool:
     )
 
 
+def _at_limit(swarm: Swarm) -> bool:
+    """A swarm without tool calls left could not carry out what is planned: its planning ends with that reason."""
+    limit = config_of(swarm).max_total_steps
+    if swarm.tool_calls <= limit:
+        return False
+    with moves(swarm) as together:
+        reason = f"The swarm's limit of {limit} tool calls is used up."
+        together.record("swarm.noted", text=reason)
+        end_without_plan(swarm, together, reason)
+    return True
+
+
 def _handoffs(swarm: Swarm) -> QuerySet[Handoff]:
     return Handoff.objects.filter(attempt__subtask__swarm=swarm).select_related("attempt__subtask")
 
 
 def _claim(swarm: Swarm) -> PlanIteration | None:
-    """The row of this iteration, ours; None where one runs already (the database holds that)."""
+    """The row of this iteration, ours; None where one runs already (the database holds that) or none is due."""
     try:
         with moves(swarm) as together:
             iteration = PlanIteration.objects.create(
@@ -91,8 +104,11 @@ def _claim(swarm: Swarm) -> PlanIteration | None:
                 lease_token=new_token(),
                 lease_expires_at=lease_end(),
             )
+            swarm.refresh_from_db()
+            if not _is_due(swarm):
+                raise Superseded("It was planned, paused or cancelled since we looked.")
             together.created(iteration)
-    except IntegrityError:
+    except (IntegrityError, Superseded):
         return None
     return iteration
 
@@ -136,7 +152,6 @@ def _planned(swarm: Swarm, iteration: PlanIteration, planned: planner.Planned) -
 
 
 def _write(swarm: Swarm, iteration: PlanIteration, plan: SubmittedPlan, problems: tuple[str, ...]) -> None:
-    swarm.refresh_from_db()
     with moves(swarm) as together:
         together.advance(
             iteration,
@@ -148,13 +163,19 @@ def _write(swarm: Swarm, iteration: PlanIteration, plan: SubmittedPlan, problems
             problems=list(problems),
             handoffs_seen=iteration.handoffs_seen,
         )
+        swarm.refresh_from_db()
+        if is_final(status_of(swarm)):
+            raise Superseded("The swarm is over.")
         _create_subtasks(swarm, iteration, plan, together)
         if swarm.status == SwarmStatus.PLANNING:
-            together.advance(swarm, _after_first_plan(swarm))
-        Swarm.objects.filter(pk=swarm.pk).update(planning_done=plan.done, plan_failures=0, plan_not_before=None)
+            together.advance(swarm, after_first_plan(swarm))
+        mended = {"status_reason": ""} if swarm.plan_failures else {}
+        Swarm.objects.filter(pk=swarm.pk).update(
+            planning_done=plan.done, plan_failures=0, plan_not_before=None, **mended
+        )
 
 
-def _after_first_plan(swarm: Swarm) -> SwarmStatus:
+def after_first_plan(swarm: Swarm) -> SwarmStatus:
     return SwarmStatus.AWAITING_APPROVAL if config_of(swarm).plan_approval else SwarmStatus.RUNNING
 
 
@@ -176,6 +197,9 @@ def _create_subtasks(swarm: Swarm, iteration: PlanIteration, plan: SubmittedPlan
 
 def _failed(swarm: Swarm, iteration: PlanIteration, error: AdapterError | InvalidInput) -> None:
     """A model that fails is never "no more work": it is asked again later, or the swarm ends with the reason."""
+    if isinstance(error, AdapterError) and error.kind is Failure.CANCELLED:  # this process goes down, no fault of it
+        advance(swarm, iteration, IterationStatus.LOST, reason=str(error), lease=iteration.lease_token)
+        return
     failures = swarm.plan_failures + 1
     transient = isinstance(error, AdapterError) and error.transient
     again = timezone.now() + timedelta(milliseconds=backoff_ms(failures, config_of(swarm)))

@@ -11,11 +11,13 @@ from orchestration.domain.states import (
     SUBTASK_SETTLED,
     AttemptStatus,
     EntryStatus,
+    IterationStatus,
     SubtaskStatus,
     SwarmStatus,
     is_final,
 )
 from orchestration.models import Attempt, Subtask, Swarm, User
+from orchestration.stages.plan import after_first_plan
 from orchestration.stages.transition import Moves, Superseded, moves, status_of
 
 CHANGED = "It changed in this moment; look again."
@@ -34,9 +36,13 @@ def resume(swarm: Swarm, person: User) -> None:
     if status_of(swarm) is not SwarmStatus.PAUSED:
         raise InvalidInput(f"A swarm that is {_words(swarm)} cannot be resumed.")
     to = SwarmStatus(swarm.resume_to or SwarmStatus.RUNNING)
-    if to is SwarmStatus.PLANNING and swarm.subtasks.exists():
-        to = SwarmStatus.RUNNING  # the first plan came while it was paused
-    _move(swarm, to, "", resume_to="")
+    try:
+        with moves(swarm) as together:
+            together.advance(swarm, to, resume_to="")
+            if to is SwarmStatus.PLANNING and swarm.subtasks.exists():  # the first plan came while it was paused
+                together.advance(swarm, after_first_plan(swarm))
+    except Superseded:
+        raise InvalidInput(CHANGED) from None
 
 
 def approve(swarm: Swarm, person: User) -> None:
@@ -57,6 +63,8 @@ def cancel(swarm: Swarm, person: User) -> None:
         with moves(swarm) as together:
             for attempt in _live(swarm):
                 together.advance(attempt, AttemptStatus.CANCELLED, reason=reason)
+            for iteration in swarm.iterations.filter(status=IterationStatus.RUNNING):
+                together.advance(iteration, IterationStatus.FAILED, reason=reason)
             _cancel_rest(swarm, together, reason)
             together.advance(swarm, SwarmStatus.CANCELLED, reason=reason)
     except Superseded:
@@ -90,10 +98,22 @@ def retry_subtask(subtask: Subtask, person: User) -> None:
             together.advance(subtask, SubtaskStatus.PENDING, reason="", not_before=None)
             for entry in subtask.merge_entries.filter(status=EntryStatus.CONFLICT).select_related("subtask"):
                 together.advance(entry, EntryStatus.SUPERSEDED, reason=f"Tried again by {person.username}.")
-            for dependent in subtask.dependents.filter(status=SubtaskStatus.BLOCKED, attempts__isnull=True):
+            for dependent in _blocked_by(subtask):
                 together.advance(dependent, SubtaskStatus.PENDING)
     except Superseded:
         raise InvalidInput(CHANGED) from None
+
+
+def _blocked_by(subtask: Subtask) -> list[Subtask]:
+    """What never ran because of it, along the whole chain."""
+    found: dict[int, Subtask] = {}
+    waiting = [subtask]
+    while waiting:
+        rows = waiting.pop().dependents.filter(status=SubtaskStatus.BLOCKED, attempts__isnull=True)
+        fresh = [row for row in rows if row.pk not in found]
+        found |= {row.pk: row for row in fresh}
+        waiting += fresh
+    return list(found.values())
 
 
 def _require(person: User, swarm: Swarm) -> None:
