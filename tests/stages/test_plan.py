@@ -1,0 +1,426 @@
+"""Planning: when it is due, what a plan becomes, and that a planner which fails is never "no more work"."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from orchestration.demo.service import Answer
+from orchestration.domain.events import Stage
+from orchestration.domain.planning import MAX_PLANNER_FAILURES
+from orchestration.models import Event, Handoff, ModelCall, PlanIteration, Subtask, Swarm
+from orchestration.stages import leases
+from orchestration.stages import plan as stage
+from orchestration.stages.dispatch import dispatch
+from orchestration.stages.plan import plan
+from orchestration.stages.steer import cancel, pause, resume
+from tests import factories
+from tests.stages.world import Model, Nudges, World, at_once, planned, says, statuses, task
+
+
+def again(swarm: Swarm) -> Swarm:
+    swarm.refresh_from_db()
+    return swarm
+
+
+def kinds(swarm: Swarm) -> list[str]:
+    return list(Event.objects.filter(swarm=swarm).values_list("kind", flat=True))
+
+
+SLOW: dict[str, Any] = {"max_retries": 0, "base_delay_ms": 60_000, "max_delay_ms": 3_600_000}
+
+
+def due_now(swarm: Swarm) -> None:
+    """As if the wait after a failure were over."""
+    Swarm.objects.filter(pk=swarm.pk).update(plan_not_before=timezone.now() - timedelta(seconds=1))
+
+
+def test_the_first_plan_becomes_subtasks(world: World, model: Model, nudges: Nudges):
+    model.plans = [
+        planned(
+            task("top", "left", "right", priority=1),
+            task("left", "base", scope=["src/**"], acceptance_checks=["true"], kind="verify"),
+            task("right", "base", "base"),
+            task("base", instruction="Lay it.", acceptance="It lies.", specialty="masonry"),
+            scratchpad="Bottom up.",
+        )
+    ]
+    swarm = world.submit()
+    plan(swarm.pk)
+    assert (again(swarm).status, swarm.planning_done) == ("running", True)
+    rows = {row.name: row for row in Subtask.objects.all()}
+    assert {name: row.level for name, row in rows.items()} == {"base": 0, "left": 1, "right": 1, "top": 2}
+    needs = {name: sorted(one.name for one in row.dependencies.all()) for name, row in rows.items()}
+    assert needs == {"base": [], "left": ["base"], "right": ["base"], "top": ["left", "right"]}
+    assert (rows["base"].instruction, rows["base"].acceptance, rows["base"].specialty) == (
+        "Lay it.",
+        "It lies.",
+        "masonry",
+    )
+    assert (rows["left"].scope, rows["left"].acceptance_checks, rows["left"].kind) == (["src/**"], ["true"], "verify")
+    assert rows["top"].priority == 1
+    assert set(statuses(swarm).values()) == {"pending"}
+    iteration = PlanIteration.objects.get()
+    assert (iteration.status, iteration.scratchpad, iteration.planner_said_done) == ("done", "Bottom up.", True)
+    assert {(Stage.DISPATCH, swarm.pk), (Stage.PLAN, swarm.pk)} <= set(nudges.take())
+
+
+def test_the_planner_hears_the_request_and_sees_the_repository(world: World):
+    world.clone.commit({"AGENTS.md": "Use tabs.\n"})
+    swarm = world.submit("Sort the shelves.\nAll of them.")
+    plan(swarm.pk)
+    request = world.service.requests[0]
+    assert request.first_text.startswith(f"swarm: {swarm.public_id}\n")
+    assert "Sort the shelves.\nAll of them." in request.first_text
+    assert "src/b.py" in request.first_text
+    assert "Use tabs." in request.first_text
+    assert request.closing == "submit_plan"
+    assert set(request.tools) == {"submit_plan", "list_files", "read_file", "grep", "git_log"}
+
+
+def test_the_planner_may_look_first_and_every_call_is_booked(world: World, model: Model):
+    looks = [says(("read_file", {"path": "a.txt"}), ("git_log", {})), says(("read_file", {"path": "../x"}))]
+    model.plans = [*looks, planned(task("one"))]
+    swarm = world.submit()
+    plan(swarm.pk)
+    told = [message["content"] for message in world.service.requests[-1].messages if message["role"] == "tool"]
+    assert told[0] == "one\ntwo\nthree"
+    assert "User: first" in told[1]
+    assert told[2].startswith("Error: ")
+    iteration = PlanIteration.objects.get()
+    calls = ModelCall.objects.filter(swarm=swarm, purpose="planner", attempt=None)
+    assert calls.count() == iteration.steps == 3
+    spent = sum(call.input_tokens + call.output_tokens for call in calls)
+    assert spent == iteration.tokens == again(swarm).tokens > 0
+
+
+def test_a_swarm_that_waits_for_approval_starts_nothing(world: World, nudges: Nudges):
+    swarm = world.submit(plan_approval=True)
+    nudges.run()
+    assert (again(swarm).status, statuses(swarm)) == ("awaiting_approval", {"one": "pending"})
+
+
+def test_a_plan_that_came_while_it_was_paused_waits_for_approval_all_the_same(world: World, model: Model):
+    model.plans = [replace(planned(task("one")), held="plan")]
+    swarm = world.submit(plan_approval=True)
+
+    def meanwhile() -> None:
+        world.service.wait_for(lambda: world.service.in_flight == 1)
+        pause(Swarm.objects.get(pk=swarm.pk), world.ada)
+        world.service.release("plan")
+
+    assert at_once(lambda: plan(swarm.pk), meanwhile) == [None, None]
+    assert (again(swarm).status, statuses(swarm)) == ("paused", {"one": "pending"})
+    resume(swarm, world.ada)
+    assert again(swarm).status == "awaiting_approval"
+
+
+# Again.
+
+
+def hand_offs(swarm: Swarm, count: int, **fields: Any) -> None:
+    for _ in range(count):
+        subtask = factories.make_subtask(swarm, **{"status": "complete"} | fields)
+        attempt = factories.make_attempt(subtask, status="complete")
+        factories.make_handoff(attempt, summary=f"Finished {subtask.name}.", concerns=["It creaks."])
+
+
+@pytest.mark.parametrize(("handoffs", "due"), [(2, False), (3, True)])
+def test_it_plans_again_after_three_handoffs(world: World, model: Model, handoffs: int, due: bool):
+    swarm = world.running(done=False)
+    factories.make_subtask(swarm, name="busy", status="running")
+    hand_offs(swarm, handoffs)
+    model.plans = [planned(task("next", "busy"), done=False)]
+    plan(swarm.pk)
+    assert ("next" in statuses(swarm)) is due
+    assert world.service.total == due
+
+
+def test_the_planner_is_told_what_is_new_and_only_that(world: World, model: Model):
+    swarm = world.running(done=False)
+    hand_offs(swarm, 3)
+    old = Handoff.objects.order_by("pk").first()
+    assert old
+    factories.make_iteration(swarm, handoffs_seen=1, scratchpad="Halfway there.")
+    model.plans = [planned(task("next"))]
+    plan(swarm.pk)
+    text = world.service.requests[0].first_text
+    assert "Halfway there." in text
+    assert old.summary not in text
+    for handoff in Handoff.objects.exclude(pk=old.pk):
+        assert handoff.summary in text
+    assert "It creaks." in text
+    last = PlanIteration.objects.filter(swarm=swarm).last()
+    assert last
+    assert last.handoffs_seen == 3
+
+
+def test_with_nothing_active_it_plans_at_once(world: World, model: Model):
+    swarm = world.running(done=False)
+    hand_offs(swarm, 1, status="failed")
+    model.plans = [planned(task("mend"))]
+    plan(swarm.pk)
+    assert statuses(swarm)["mend"] == "pending"
+
+
+@pytest.mark.parametrize("why", ["done", "no room", "paused", "finalizing", "cancelled", "too early"])
+def test_no_planner_is_asked_when(world: World, why: str):
+    swarm = world.running(done=why == "done", max_subagents=1)
+    hand_offs(swarm, 5)
+    if why == "no room":
+        factories.make_attempt(factories.make_subtask(swarm, status="running"), status="running")
+    if why in {"paused", "finalizing", "cancelled"}:
+        Swarm.objects.update(status=why, finished_at=timezone.now())
+    if why == "too early":
+        Swarm.objects.update(plan_not_before=timezone.now() + timedelta(hours=1))
+    before = kinds(swarm)
+    plan(swarm.pk)
+    assert world.service.total == 0
+    assert kinds(swarm) == before
+
+
+def test_a_later_plan_stands_on_earlier_subtasks(world: World, model: Model):
+    swarm = world.running(done=False)
+    earlier = factories.make_subtask(swarm, name="earlier", status="running", level=2)
+    hand_offs(swarm, 3)
+    model.plans = [planned(task("next", "earlier"), task("after", "next"))]
+    plan(swarm.pk)
+    assert list(Subtask.objects.get(name="next").dependencies.all()) == [earlier]
+    assert (Subtask.objects.get(name="next").level, Subtask.objects.get(name="after").level) == (3, 4)
+
+
+# An answer that cannot be used.
+
+
+UNUSABLE: list[tuple[Answer, str]] = [
+    (planned(task("a", "b"), task("b", "a")), "The dependencies go in a circle"),
+    (planned(task("a", "ghost")), "'a' depends on 'ghost', which is no task."),
+    (planned(task("a"), task("a")), "The name 'a' occurs twice."),
+    (planned(task("a", scope=["../x"])), "leaves the repository"),
+    (planned(*(task(f"t{n}") for n in range(10_000))), "The plan has 10000 tasks; at most 300 are taken at once."),
+    (Answer(text="I would first look around, then sort everything."), "no call of submit_plan"),
+    (planned(), "The plan has no tasks"),
+    (says(("submit_plan", '{"tasks": [')), "not valid JSON"),
+    (says(("submit_plan", {"tasks": [{"name": "a"}]})), "tasks.0.instruction is missing."),
+]
+
+
+@pytest.mark.parametrize(("answer", "told"), UNUSABLE, ids=[said for _, said in UNUSABLE])
+def test_a_plan_that_cannot_be_used_is_repaired_once(world: World, model: Model, answer: Answer, told: str):
+    model.plans = [answer, planned(task("good"))]
+    swarm = world.submit()
+    plan(swarm.pk)
+    assert statuses(swarm) == {"good": "pending"}
+    assert told in world.service.requests[1].last_text
+    iteration = PlanIteration.objects.get()
+    assert iteration.repaired
+    assert told in " ".join(iteration.problems)
+
+
+def test_a_first_plan_that_is_unusable_twice_becomes_one_subtask(world: World, model: Model):
+    model.plans = [Answer(text="No."), Answer(text="Still no.")]
+    swarm = world.submit("Sort the shelves.")
+    plan(swarm.pk)
+    assert (again(swarm).status, swarm.planning_done) == ("running", True)
+    assert Subtask.objects.get().instruction == "Sort the shelves."
+    iteration = PlanIteration.objects.get()
+    assert iteration.problems == ["The answer is no call of submit_plan and contains no JSON object."] * 2
+    assert world.service.total == 2
+
+
+def test_a_later_one_that_is_unusable_twice_is_a_failure_and_tried_again(world: World, model: Model):
+    swarm = world.running(done=False, **SLOW)
+    hand_offs(swarm, 3)
+    model.plans = [Answer(text="No."), Answer(text="No."), planned(task("next"))]
+    plan(swarm.pk)
+    assert (again(swarm).plan_failures, swarm.planning_done, swarm.status) == (1, False, "running")
+    assert swarm.status_reason.startswith("The planner failed: The answer is no call of submit_plan")
+    plan(swarm.pk)
+    assert world.service.total == 2, "it waits first"
+    due_now(swarm)
+    plan(swarm.pk)
+    assert statuses(swarm)["next"] == "pending"
+    assert (again(swarm).plan_failures, swarm.plan_not_before, swarm.status_reason) == (0, None, "")
+
+
+# At most one at once.
+
+
+def test_of_two_planners_at_once_one_asks(world: World, model: Model):
+    model.plans = [replace(planned(task("one")), held="plan")]
+    swarm = world.submit()
+
+    def meanwhile() -> None:
+        world.service.wait_for(lambda: world.service.in_flight == 1)
+        for _ in range(3):
+            plan(swarm.pk)
+        world.service.release("plan")
+
+    assert at_once(lambda: plan(swarm.pk), lambda: plan(swarm.pk), meanwhile) == [None] * 3
+    assert world.service.total == 1
+    assert statuses(swarm) == {"one": "pending"}
+    assert PlanIteration.objects.count() == 1
+
+
+def test_one_that_was_due_when_it_looked_and_is_not_any_more_asks_nobody(
+    world: World, model: Model, monkeypatch: pytest.MonkeyPatch
+):
+    """Another one's whole iteration fits between the look and the claim."""
+    swarm = world.submit()
+    real = stage._at_limit
+
+    def slow(row: Swarm) -> bool:
+        monkeypatch.setattr(stage, "_at_limit", real)
+        plan(swarm.pk)
+        return False
+
+    monkeypatch.setattr(stage, "_at_limit", slow)
+    plan(swarm.pk)
+    assert world.service.total == 1
+    assert kinds(swarm).count("plan.running") == 1
+
+
+# Failures.
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(status=503), Answer(fault="half_stream"), Answer(fault="html")],
+    ids=["503", "half an answer", "a web page"],
+)
+def test_a_planner_that_is_down_is_asked_again_later(world: World, model: Model, nudges: Nudges, answer: Answer):
+    model.plans = [answer, planned(task("one"))]
+    swarm = world.submit(**SLOW)
+    plan(swarm.pk)
+    transient = answer.fault != "html"
+    assert again(swarm).status == ("planning" if transient else "failed")
+    assert swarm.status_reason
+    if not transient:
+        return
+    assert swarm.plan_not_before
+    assert swarm.plan_not_before > timezone.now()
+    assert Event.objects.get(kind="plan.retrying").facts["failures"] == 1
+    due_now(swarm)
+    plan(swarm.pk)
+    assert again(swarm).status == "running"
+    assert PlanIteration.objects.filter(status="failed").count() == 1
+
+
+def test_the_wait_grows(world: World, model: Model):
+    model.plans = [Answer(status=500)]
+    swarm = world.submit(**SLOW)
+    waits = []
+    for _ in range(4):
+        before = timezone.now()
+        plan(swarm.pk)
+        until = again(swarm).plan_not_before
+        assert until
+        waits.append(round((until - before).total_seconds() / 60))
+        due_now(swarm)
+    assert waits == [1, 2, 4, 8]
+
+
+def test_after_ten_failures_in_a_row_the_swarm_ends_with_the_reason(world: World, model: Model):
+    model.plans = [Answer(status=500, error={"message": "the GPU melted"})]
+    swarm = world.submit(**SLOW)
+    for _ in range(MAX_PLANNER_FAILURES):
+        assert again(swarm).status == "planning"
+        plan(swarm.pk)
+        due_now(swarm)
+    assert again(swarm).status == "failed"
+    assert "the GPU melted" in swarm.status_reason
+    plan(swarm.pk)
+    assert world.service.total == MAX_PLANNER_FAILURES
+
+
+def test_a_later_planner_that_fails_for_ever_lets_what_is_in_flight_land(world: World, model: Model, nudges: Nudges):
+    swarm = world.running(done=False)
+    hand_offs(swarm, 3)
+    world.queued(swarm, "flying", {"f.txt": "f\n"})
+    model.plans = [Answer(status=401, error={"message": "no such key"})]
+    plan(swarm.pk)
+    assert (again(swarm).status, swarm.planning_done) == ("running", True)
+    assert "no such key" in swarm.planning_error
+    nudges(Stage.MERGE, swarm.pk)
+    nudges.run()
+    assert again(swarm).status == "partly_succeeded"
+    assert "Planning stopped early" in swarm.status_reason
+    assert "no such key" in swarm.status_reason
+    assert statuses(swarm)["flying"] == "complete"
+
+
+def test_a_swarm_that_has_used_up_its_tool_calls_plans_no_more(world: World, nudges: Nudges):
+    """Otherwise a planner would plan, and every attempt would end at the limit, for ever."""
+    swarm = world.running(done=False, max_total_steps=5)
+    hand_offs(swarm, 3, status="failed")
+    Swarm.objects.update(tool_calls=6)
+    plan(swarm.pk)
+    assert world.service.total == 0
+    assert again(swarm).planning_done
+    dispatch(swarm.pk)
+    nudges.run()
+    assert (again(swarm).status, swarm.finished_at is None) == ("failed", False)
+    assert "limit of 5 tool calls is used up" in swarm.status_reason
+
+
+# Cancelled.
+
+
+def test_a_plan_of_a_swarm_that_was_cancelled_meanwhile_changes_nothing(world: World, model: Model):
+    model.plans = [replace(planned(task("late")), held="plan")]
+    swarm = world.submit()
+
+    def meanwhile() -> None:
+        world.service.wait_for(lambda: world.service.in_flight == 1)
+        cancel(Swarm.objects.get(pk=swarm.pk), world.ada)
+
+    assert at_once(lambda: plan(swarm.pk), meanwhile) == [None, None]
+    world.service.wait_for(lambda: world.service.hung_up == 1)
+    assert again(swarm).status == "cancelled"
+    assert statuses(swarm) == {}
+    iteration = PlanIteration.objects.get()
+    assert (iteration.status, iteration.status_reason) == ("failed", "Cancelled by ada.")
+    assert kinds(swarm)[-1] == "swarm.cancelled"
+
+
+@pytest.mark.parametrize("how", ["cancelled", "lost"])
+def test_a_plan_that_comes_too_late_changes_nothing(
+    world: World, model: Model, monkeypatch: pytest.MonkeyPatch, how: str
+):
+    """The answer is there already when the swarm is cancelled, or when the iteration was given up."""
+    swarm = world.submit()
+    real = stage._ask
+
+    def slow(*args: Any) -> Any:
+        answer = real(*args)
+        if how == "cancelled":
+            Swarm.objects.update(status="cancelled", finished_at=timezone.now())
+        else:
+            PlanIteration.objects.update(status="lost")
+        return answer
+
+    monkeypatch.setattr(stage, "_ask", slow)
+    plan(swarm.pk)
+    assert statuses(swarm) == {}
+    assert again(swarm).status == ("cancelled" if how == "cancelled" else "planning")
+
+
+def test_a_server_that_stops_while_it_plans_says_nothing_against_the_swarm(world: World, model: Model, nudges: Nudges):
+    model.plans = [replace(planned(task("one")), held="plan")]
+    swarm = world.submit()
+
+    def meanwhile() -> None:
+        world.service.wait_for(lambda: world.service.in_flight == 1)
+        leases.heartbeat.cancel_all("The server was stopped.")
+
+    assert at_once(lambda: plan(swarm.pk), meanwhile) == [None, None]
+    iteration = PlanIteration.objects.get()
+    assert (iteration.status, iteration.status_reason) == ("lost", "The server was stopped.")
+    assert (again(swarm).status, swarm.plan_failures) == ("planning", 0)
+    world.service.release("plan")
+    plan(swarm.pk)
+    assert again(swarm).status == "running"
