@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.sandbox import Box
 from orchestration.adapters.tree import (
     INSIDE,
@@ -68,6 +69,10 @@ class WorkspaceFiles:
         if not data:
             return f"({path} is empty.)"
         return _numbered(data.decode("utf-8", "replace").removesuffix("\n").split("\n"), offset, limit)
+
+    def read_bytes(self, path: str) -> bytes:
+        """The whole content as it is, for what is kept and not shown."""
+        return self._content(path)
 
     def write_file(self, path: str, content: str) -> str:
         """Make or replace a file, with the directories above it; its mode is kept."""
@@ -214,7 +219,7 @@ def _write(name: str, parent: int, content: bytes, mode: int) -> None:
         raise
 
 
-def grep(box: Box, pattern: str, path: str = ".", glob: str = "") -> str:
+def grep(box: Box, pattern: str, path: str = ".", glob: str = "", cancellation: Cancellation | None = None) -> str:
     """Lines that match an extended regular expression, as `path:line:text`, searched inside the sandbox.
 
     There a pattern that takes for ever ends with its process.
@@ -226,7 +231,7 @@ def grep(box: Box, pattern: str, path: str = ".", glob: str = "") -> str:
     target = "/".join([".", *components(path)])
     command = ["grep", "-rnHIE", "--exclude-dir=.git", *include, "-e", pattern, "--", target]
     try:
-        result = box.run(command, timeout_s=GREP_S)
+        result = box.run(command, timeout_s=GREP_S, cancellation=cancellation)
     except InvalidInput as error:
         raise ToolError(str(error)) from error
     require(not result.timed_out, f"The search took longer than {GREP_S:g} s; give a simpler pattern or a path.")
