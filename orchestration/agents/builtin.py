@@ -55,33 +55,44 @@ class _Loop:
     def run(self, max_steps: int) -> SubmittedHandoff:
         for _ in range(max_steps):
             reply = self._conversation.ask()
+            cut = reply.finish_reason == "length"
             if reply.tool_calls:
                 self._prose = 0
-                handoff = self._calls(reply.tool_calls)
+                handoff = self._calls(reply.tool_calls, cut=cut)
             else:
-                handoff = self._text(reply.text, cut=reply.finish_reason == "length")
+                handoff = self._text(reply.text, cut=cut)
             if handoff:
                 return handoff
         raise AdapterError(Failure.PERMANENT, f"The agent did not hand off within {max_steps} turns.")
 
-    def _calls(self, calls: Sequence[ToolCall]) -> SubmittedHandoff | None:
+    def _calls(self, calls: Sequence[ToolCall], *, cut: bool) -> SubmittedHandoff | None:
         """Every call gets its answer before the next turn; a handoff that is believed ends the attempt."""
         for call in calls:
             self._note_repeat(call)
-            try:
-                arguments = parse_arguments(call)
-            except InvalidInput as error:
-                self._conversation.answer(call.id, f"Error: {error}")
-                self._report.ran(call.name, {"raw": call.arguments[:2000]}, str(error), ok=False, duration_ms=0)
-                continue
-            if call.name == "handoff":
-                handoff, objection = self._hand_off(arguments)
-                if handoff:
-                    return handoff
-                self._conversation.answer(call.id, objection)
-                continue
-            self._conversation.answer(call.id, self._run(call.name, arguments))
+            handoff = self._call(call, cut=cut)
+            if handoff:
+                return handoff
         return None
+
+    def _call(self, call: ToolCall, *, cut: bool) -> SubmittedHandoff | None:
+        try:
+            arguments = parse_arguments(call)
+        except InvalidInput as error:
+            why = f"Error: {error}" + (f" {GO_ON}" if cut else "")
+            self._conversation.answer(call.id, self._refuse(call.name, {"raw": call.arguments[:2000]}, why))
+            return None
+        if call.name != "handoff":
+            self._conversation.answer(call.id, self._run(call.name, arguments))
+            return None
+        handoff, objection = self._hand_off(arguments)
+        if handoff is None:
+            self._conversation.answer(call.id, self._refuse("handoff", arguments, objection))
+        return handoff
+
+    def _refuse(self, name: str, arguments: dict[str, object], why: str) -> str:
+        """What the model is told, shown to whoever watches as well."""
+        self._report.ran(name, arguments, why, ok=False, duration_ms=0)
+        return why
 
     def _run(self, name: str, arguments: dict[str, object]) -> str:
         started = time.monotonic()
@@ -103,16 +114,17 @@ class _Loop:
 
     def _text(self, text: str, *, cut: bool) -> SubmittedHandoff | None:
         """An answer in prose: a handoff in JSON is taken, otherwise the model is sent back to its tools."""
+        told = GO_ON if cut else USE_TOOLS
         found = find_json_object(text)
         if found and "status" in found and "summary" in found:
             handoff, objection = self._hand_off(found)
-            if handoff is None:
-                self._conversation.tell(objection)
-            return handoff
+            if handoff:
+                return handoff
+            told = self._refuse("handoff", found, objection)
         self._prose += 1
         if self._prose >= MAX_PROSE:
             raise AdapterError(Failure.PERMANENT, f"The model answered {MAX_PROSE} times without using a tool.")
-        self._conversation.tell(GO_ON if cut else USE_TOOLS)
+        self._conversation.tell(told)
         return None
 
     def _note_repeat(self, call: ToolCall) -> None:
@@ -121,5 +133,5 @@ class _Loop:
         self._last_call = this
         if self._repeats >= MAX_SAME_CALL:
             raise AdapterError(
-                Failure.PERMANENT, f"The agent made the same call of {call.name} {MAX_SAME_CALL} times in a row."
+                Failure.PERMANENT, f"The agent made the same call of {call.name[:60]} {MAX_SAME_CALL} times in a row."
             )

@@ -18,7 +18,7 @@ class OutOfTime(AdapterError):
     """The conversation's own deadline passed: no fault of the model service."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(Failure.TRANSIENT, f"The time limit of {seconds:.0f} s is used up.")
+        super().__init__(Failure.TRANSIENT, f"The time limit of {seconds:g} s is used up.")
 
 
 @dataclass(slots=True)
