@@ -14,6 +14,7 @@ from orchestration.domain.repository_urls import parse_repository
 from orchestration.domain.requests import check_request
 from orchestration.domain.rights import Action
 from orchestration.models import ModelEndpoint, Repository, Team, User
+from orchestration.stages.submit import check_branch
 from orchestration.web.access import repositories_of
 
 DEFAULTS = SwarmConfig()
@@ -90,6 +91,9 @@ class SwarmForm(PlainForm):
 
     def clean_request(self) -> str:
         return str(sentence_of(check_request, self.cleaned_data["request"]))
+
+    def clean_branch(self) -> str:
+        return str(sentence_of(check_branch, self.cleaned_data["branch"].strip()))
 
     def config(self) -> dict[str, Any]:
         names = (*self.LIMITS, "strategy", "plan_approval", "parallel_enabled")

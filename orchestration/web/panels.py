@@ -34,6 +34,7 @@ MOST_LISTED = 60
 MOST_ROWS = 40
 MOST_LANDED = 5
 MOST_OUTPUT = 4000
+NOTHING_YET: dict[str, Any] = statistics((), {}, Planning(steps=0, seconds=0.0), wall_s=0.0)
 _MOVING_FIRST = {
     role: at
     for at, role in enumerate(
@@ -312,7 +313,7 @@ class SwarmPanels:
     def stats(self) -> dict[str, Any]:
         """Written once at the end; until then reckoned from what has been done so far."""
         if self.swarm.stats:
-            return dict(self.swarm.stats)
+            return NOTHING_YET | dict(self.swarm.stats)
         attempts = [
             AttemptFacts(
                 subtask=attempt.subtask.name,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import path
 
-from orchestration.web import actions, pages, people
+from orchestration.web import actions, health, pages, people
 
 View = Callable[..., HttpResponseBase]
 
@@ -22,6 +22,8 @@ def by_method(page: View, action: View) -> View:
 
 
 urlpatterns = [
+    path("healthz", health.alive, name="alive"),
+    path("readyz", health.ready, name="ready"),
     path("", pages.board, name="board"),
     path("demo/", actions.demo, name="demo"),
     path("sign-in/", people.SignIn.as_view(), name="sign-in"),

@@ -13,6 +13,7 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 from typing_extensions import override
 
+from orchestration.adapters import storage
 from orchestration.domain.rights import Role
 from orchestration.models import Repository, Swarm, Team, User
 from orchestration.web import fragments
@@ -122,3 +123,12 @@ def context(browser: Browser, server: LiveServer) -> Iterator[BrowserContext]:
 def sign_in(context: BrowserContext, client: Client, url: str) -> None:
     """The session of a test client, handed to the browser."""
     context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": url}])
+
+
+@pytest.fixture
+def unconfined(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A request is only taken where a sandbox works, or where "none" is asked for by name."""
+    monkeypatch.setitem(settings.SWARM, "SANDBOX", "none")
+    storage.sandbox.cache_clear()
+    yield
+    storage.sandbox.cache_clear()

@@ -1,0 +1,178 @@
+"""Repositories: added and changed by maintainers, with an address that is allowed and checks that can run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from orchestration.domain.rights import Role
+from orchestration.models import Repository
+from tests import factories as make
+from tests.web.conftest import House
+
+GOOD = {
+    "name": "till",
+    "url": "https://example.org/till.git",
+    "branch": "main",
+    "checks": "make test\n\n  make lint  \n",
+    "check_timeout_s": "300",
+}
+
+
+def add(house: House, who: str = "maintainer", **changes: Any) -> tuple[int, str]:
+    given = GOOD | {"team": house.team.pk} | changes
+    response = house.client(who).post("/repositories/new/", given)
+    return response.status_code, response.content.decode()
+
+
+def edit(house: House, repository: Repository, **changes: Any) -> tuple[int, str]:
+    path = f"/repositories/{repository.public_id}/edit/"
+    response = house.client("maintainer").post(path, GOOD | {"name": repository.name} | changes)
+    return response.status_code, response.content.decode()
+
+
+def test_it_adds_one_with_a_check_a_line(house: House):
+    assert add(house)[0] == 302
+    row = Repository.objects.get(name="till")
+    assert row.checks == ["make test", "make lint"]
+    assert (row.team, row.branch, row.check_timeout_s) == (house.team, "main", 300)
+    assert not row.network
+    assert not row.path_allowed
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("name", "", "Give it a name"),
+        ("name", "shop", "has a repository of that name already"),
+        ("url", "", "Write its https:// URL"),
+        ("url", "http://example.org/x.git", "http:// is not encrypted"),
+        ("url", "ext::sh -c id", "name a program to run"),
+        ("url", "--upload-pack=x", "begins with a dash"),
+        ("url", "https://user:token@example.org/x.git", "must not hold a name, password or token"),
+        ("url", "/etc", "not one that an operator allowed"),
+        ("url", "file:///etc", "Give the path itself"),
+        ("url", "git@example.org:x.git", "ssh to example.org is not allowed"),
+        ("checks", "true\n" * 21, "at most 20 run"),
+        ("checks", "x" * 1001, "is longer than 1000 characters"),
+        ("check_timeout_s", "0", "1"),
+        ("check_timeout_s", "soon", "whole number"),
+    ],
+)
+def test_what_is_wrong_is_told_beside_its_field(house: House, field: str, value: str, sentence: str):
+    status, page = add(house, **{field: value})
+    assert status == 400
+    beside = page.partition(f'id="id_{field}_error"')[2].partition("</div>")[0]
+    assert sentence in beside
+    assert not Repository.objects.filter(name="till").exists()
+
+
+def test_nothing_typed_is_lost(house: House):
+    _, page = add(house, url="http://example.org/x.git")
+    assert 'value="till"' in page
+    assert "make lint" in page
+
+
+def test_a_path_is_taken_where_an_operator_allowed_it(house: House, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(settings.SWARM, "LOCAL_REPOSITORIES", ("/srv/git",))
+    assert add(house, url="/srv/git/till")[0] == 302
+    assert add(house, name="other", url="/srv/git/../secret")[0] == 400
+
+
+def test_only_teams_where_one_may_are_taken(house: House):
+    assert add(house, "member")[0] == 400
+    assert add(house, team=make.make_team().pk)[0] == 400
+    assert add(house, "stranger", team=house.team.pk)[0] == 400
+    assert not Repository.objects.filter(name="till").exists()
+
+
+def test_a_maintainer_of_one_team_is_not_asked_which(house: House):
+    page = house.client("maintainer").get("/repositories/new/").content.decode()
+    assert f'<option value="{house.team.pk}" selected>' in page
+    make.join(house.maintainer, make.make_team("Second"), Role.MAINTAINER)
+    assert " selected>" not in house.client("maintainer").get("/repositories/new/").content.decode()
+
+
+def test_it_can_be_changed_but_not_moved_to_another_team(house: House):
+    other = make.make_team(maintainer=Role.OWNER)
+    assert edit(house, house.repository, checks="", network="on", team=other.pk)[0] == 302
+    house.repository.refresh_from_db()
+    assert house.repository.checks == []
+    assert house.repository.network
+    assert house.repository.team == house.team
+
+
+def test_the_form_shows_what_there_is(house: House):
+    page = house.client("maintainer").get(f"/repositories/{house.repository.public_id}/edit/").content.decode()
+    assert "https://example.org/shop.git" in page
+    assert "make test" in page
+    assert 'name="team"' not in page
+
+
+def vouched(house: House) -> Repository:
+    return make.make_repository(house.team, url="/srv/private/code", path_allowed=True)
+
+
+def test_a_path_that_an_operator_vouched_for_stays(house: House):
+    row = vouched(house)
+    assert edit(house, row, url="/srv/private/code")[0] == 302
+    row.refresh_from_db()
+    assert row.path_allowed
+
+
+def test_the_vouching_does_not_follow_to_another_path(house: House):
+    row = vouched(house)
+    assert edit(house, row, url="/etc")[0] == 400
+    row.refresh_from_db()
+    assert (row.url, row.path_allowed) == ("/srv/private/code", True)
+
+
+def test_nor_does_it_survive_a_change_and_a_change_back(house: House):
+    row = vouched(house)
+    assert edit(house, row, url="https://example.org/x.git")[0] == 302
+    row.refresh_from_db()
+    assert not row.path_allowed
+    assert edit(house, row, url="/srv/private/code")[0] == 400
+
+
+def test_a_person_cannot_vouch_by_hand(house: House):
+    add(house, path_allowed="on", is_demo="on")
+    row = Repository.objects.get(name="till")
+    assert not row.path_allowed
+    assert not row.is_demo
+
+
+def test_the_demos_repository_cannot_be_changed(house: House):
+    demo = make.make_repository(house.team, is_demo=True)
+    assert house.client("owner").get(f"/repositories/{demo.public_id}/edit/").status_code == 403
+    assert edit(house, demo, url="https://example.org/x.git")[0] == 403
+    demo.refresh_from_db()
+    assert demo.url == "https://example.org/shop.git"
+    assert "/edit/" not in house.client("owner").get(f"/repositories/{demo.public_id}/").content.decode()
+
+
+def test_its_page_has_its_swarms_checks_and_models(house: House):
+    page = house.client("viewer").get(f"/repositories/{house.repository.public_id}/").content.decode()
+    for said in ("Replace the session store", "make test", "large-1", "Off for commands", "Bakery"):
+        assert said in page
+
+
+def test_without_checks_it_says_what_that_means(house: House):
+    bare = make.make_repository(house.team, checks=[])
+    page = house.client("maintainer").get(f"/repositories/{bare.public_id}/").content.decode()
+    assert "called unverified" in page
+    assert "Add checks" in page
+
+
+def test_an_empty_list_says_the_next_step(db: None):
+    make.make_team("Alone", ada=Role.MAINTAINER, ben=Role.VIEWER)
+    from django.test import Client
+
+    from orchestration.models import User
+
+    for name, said in (("ada", "Add the one that"), ("ben", "A maintainer of your team can add one.")):
+        client = Client()
+        client.force_login(User.objects.get(username=name))
+        assert said in client.get("/repositories/").content.decode()
