@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -194,8 +195,8 @@ def make_store(root: Path, *commits: Mapping[str, bytes | str]) -> tuple[BareRep
 
 
 def _git(clone: Path, *words: str) -> None:
-    who = [f"-cuser.{name}={value}" for name, value in (("name", "Ada"), ("email", "ada@example.org"))]
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(clone), "GIT_CONFIG_NOSYSTEM": "1"}
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(clone), "GIT_CONFIG_NOSYSTEM": "1"}
     subprocess.run(["git", *who, *words], cwd=clone, env=environment, check=True, capture_output=True)
 
 
