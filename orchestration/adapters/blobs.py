@@ -30,11 +30,7 @@ class BlobStore:
             return name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(file.name).replace(path)
+            _write(path, content)
         except OSError as error:
             raise AdapterError(Failure.TRANSIENT, f"The content could not be stored: {error.strerror}.") from error
         return name
@@ -44,3 +40,18 @@ class BlobStore:
             return self._path(sha256).read_bytes()
         except FileNotFoundError as error:
             raise AdapterError(Failure.PERMANENT, "That content is not stored here any more.") from error
+        except OSError as error:
+            raise AdapterError(Failure.TRANSIENT, f"The content could not be read: {error.strerror}.") from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Beside it and then in its place."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
