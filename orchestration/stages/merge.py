@@ -15,12 +15,12 @@ from orchestration.adapters.git.store import BareRepository
 from orchestration.adapters.git.values import CleanMerge
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.merging import MAX_INFRA_FAILURES, Queued, Recovery, landing_message, next_entry, recover
-from orchestration.domain.states import EntryStatus, SubtaskStatus
+from orchestration.domain.states import EntryStatus, SubtaskStatus, SwarmStatus
 from orchestration.models import MergeEntry, Subtask, Swarm
 from orchestration.stages.inspection import COMMITTER
 from orchestration.stages.leases import Held, hold
 from orchestration.stages.rows import store_of
-from orchestration.stages.transition import Moves, Superseded, moves
+from orchestration.stages.transition import Moves, Superseded, moves, status_of
 
 logger = logging.getLogger(__name__)
 PIN = "candidates"
@@ -52,6 +52,8 @@ def _drain(swarm: Swarm, lease: Held) -> None:
             return
         entry = MergeEntry.objects.select_related("subtask__swarm", "attempt__handoff").get(pk=chosen)
         try:
+            if _cancelled(swarm, entry):
+                continue
             _land(swarm, entry, store, lease)
         except Superseded:
             logger.info("Merge entry %s was changed by somebody else.", entry.public_id)
@@ -68,9 +70,22 @@ def _recover(swarm: Swarm, store: BareRepository) -> None:
         there = bool(tip and store.contains(entry.intent_new) and store.is_ancestor(entry.intent_new, tip))
         if recover(intent_new=entry.intent_new, intended_is_in_history=there) is Recovery.LANDED:
             _record_landing(swarm, entry, entry.intent_new)
+        elif entry.infra_failures >= MAX_INFRA_FAILURES:
+            _reject(swarm, entry, f"It could not be merged: {entry.status_reason}")
         else:
             with moves(swarm) as together:
                 together.advance(entry, EntryStatus.QUEUED, intent_old="", intent_new="")
+
+
+def _cancelled(swarm: Swarm, entry: MergeEntry) -> bool:
+    """What came back to the queue after its swarm was cancelled does not land any more."""
+    swarm.refresh_from_db(fields=["status", "status_reason"])
+    if status_of(swarm) is not SwarmStatus.CANCELLED:
+        return False
+    with moves(swarm) as together:
+        together.advance(entry, EntryStatus.CANCELLED, reason=swarm.status_reason)
+        _move_subtask(entry.subtask, SubtaskStatus.CANCELLED, together, reason=swarm.status_reason)
+    return True
 
 
 def _land(swarm: Swarm, entry: MergeEntry, store: BareRepository, lease: Held) -> None:
