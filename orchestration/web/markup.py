@@ -13,16 +13,18 @@ TAGS = frozenset(
 )
 SCHEMES = frozenset({"http", "https", "mailto"})
 LONGEST = 100_000
-# Headings of a text must not stand above those of the page.
-DEEPER = {"h1": "h3", "h2": "h4", "h3": "h5", "h4": "h6", "h5": "h6"}
+# Headings of a text stand below those of the page: its highest becomes the third level, and none is left out.
+HIGHEST, LOWEST = 3, 6
 
 _parser = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").enable("strikethrough")
 
 
 def markdown(text: str) -> SafeString:
     tokens = _parser.parse(text[:LONGEST])
-    for token in tokens:
-        token.tag = DEEPER.get(token.tag, token.tag)
+    headings = [token for token in tokens if token.type in {"heading_open", "heading_close"}]
+    order = sorted({token.tag for token in headings})
+    for token in headings:
+        token.tag = f"h{min(LOWEST, HIGHEST + order.index(token.tag))}"
     html = _parser.renderer.render(tokens, _parser.options, {})
     clean = nh3.clean(
         html,

@@ -120,6 +120,20 @@ def test_markdown_keeps_the_text_s_structure_under_the_page_s_headings():
 
 
 @pytest.mark.parametrize(
+    ("text", "levels"),
+    [
+        ("## a\n#### b", ["h3", "h4"]),
+        ("# a\n## b\n# c", ["h3", "h4", "h3"]),
+        ("# a\n## b\n### c\n#### d\n##### e", ["h3", "h4", "h5", "h6", "h6"]),
+    ],
+)
+def test_headings_leave_no_level_out(text: str, levels: list[str]):
+    found = Elements()
+    found.feed(markdown(text))
+    assert [tag for tag, _ in found.seen] == levels
+
+
+@pytest.mark.parametrize(
     "attack",
     [
         "<script>alert(1)</script>",

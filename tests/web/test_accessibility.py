@@ -1,0 +1,169 @@
+"""Every page in a real browser, in both themes and on a phone: axe finds nothing, nothing is cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, Page
+
+from orchestration.models import PlanIteration, Subtask, Swarm
+from tests import factories as make
+from tests.web import scenes
+from tests.web.conftest import House, sign_in
+from tests.web.server import LiveServer
+
+pytestmark = pytest.mark.browser
+# What is not here is not asked for: axe would look for the imported style sheets in the wrong place.
+RULES = {"preload": False, "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+STATUS = {"/nowhere/": 404, "/sign-in/MQ/over/": 410}
+PHONE, DESK = 390, 1440
+
+
+@pytest.fixture
+def paths(live_house: House) -> list[str]:
+    """Every page, with something to show."""
+    swarm = scenes.busy_swarm(live_house.repository, requester=live_house.member)
+    docs = Subtask.objects.get(swarm=swarm, name="docs")
+    survey = Subtask.objects.get(swarm=swarm, name="survey")
+    for attempt in (docs.attempts.last(), survey.attempts.last()):
+        assert attempt is not None
+        make.make_step(attempt, text="I will read the settings first.")
+        make.make_step(attempt, tool="bash", arguments={"command": "make docs"}, text="no target", ok=False)
+        make.make_handoff(attempt)
+        make.make_check(swarm, attempt=attempt)
+        make.make_artifact(swarm, attempt=attempt)
+    over = make.make_swarm(live_house.repository, status="succeeded", verified=False, status_reason="No checks.")
+    done = make.make_attempt(make.make_subtask(over, status="complete"), status="complete")
+    make.make_entry(done, status="landed")
+    make.make_check(over, passed=False, exit_code=1)
+    make.make_swarm(live_house.repository, status="awaiting_approval")
+    return [
+        "/",
+        "/?q=nothing-at-all",
+        "/swarms/new/",
+        f"/swarms/{swarm.public_id}/",
+        f"/swarms/{over.public_id}/",
+        f"/swarms/{swarm.public_id}/cancel/",
+        f"/swarms/{swarm.public_id}/subtasks/",
+        f"/subtasks/{docs.public_id}/",
+        f"/subtasks/{survey.public_id}/",
+        "/repositories/",
+        "/repositories/new/",
+        f"/repositories/{live_house.repository.public_id}/",
+        "/profile/",
+        "/nowhere/",
+    ]
+
+
+@pytest.fixture
+def page(context: BrowserContext, live_house: House, server: LiveServer) -> Page:
+    sign_in(context, live_house.client("owner"), server.url)
+    return context.new_page()
+
+
+def findings(page: Page, path: str) -> list[str]:
+    response = page.goto(path)
+    assert response is not None
+    assert response.status == STATUS.get(path, 200), path
+    for fold in page.locator("details:not(.menu)").all():
+        fold.evaluate("element => { element.open = true }")
+    result = Axe().run(page, options=RULES)
+    return [
+        f"{path}: {found['id']}: {node['html'][:200]}"
+        for found in result.response["violations"]
+        for node in found["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(page: Page, paths: list[str], server: LiveServer, theme: str):
+    page.context.add_cookies([{"name": "theme", "value": theme, "url": server.url}])
+    found = [one for path in paths for one in findings(page, path)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_before_one_is_signed_in(context: BrowserContext, server: LiveServer, theme: str):
+    context.add_cookies([{"name": "theme", "value": theme, "url": server.url}])
+    page = context.new_page()
+    assert not [one for path in ("/sign-in/", "/sign-in/MQ/over/") for one in findings(page, path)]
+
+
+def test_the_browser_refuses_nothing_and_no_script_breaks(page: Page, paths: list[str]):
+    said: list[str] = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    for path in paths[:-1]:
+        page.goto(path)
+        page.keyboard.press("?")
+        page.keyboard.press("Escape")
+    assert not said
+
+
+def test_axe_finds_what_is_planted(page: Page):
+    page.goto("/repositories/")
+    page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=\"/static/favicon.svg\">')")
+    assert "image-alt" in str(Axe().run(page, options=RULES).response["violations"])
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_nothing_is_wider_than_the_window(page: Page, paths: list[str], width: int):
+    page.set_viewport_size({"width": width, "height": 900})
+    for path in paths:
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_the_graph_scrolls_and_is_not_cut(page: Page, paths: list[str]):
+    page.set_viewport_size({"width": PHONE, "height": 900})
+    page.goto(paths[3])
+    scroll = page.locator(".graph-scroll")
+    assert scroll.evaluate("element => element.scrollWidth > element.clientWidth")
+    last = page.locator("a.node").last
+    last.scroll_into_view_if_needed()
+    inner, outer = last.bounding_box(), scroll.bounding_box()
+    assert inner is not None
+    assert outer is not None
+    assert inner["x"] + inner["width"] <= outer["x"] + outer["width"] + 1
+
+
+def test_labels_fit_their_boxes(page: Page, paths: list[str]):
+    page.goto(paths[3])
+    spill = page.evaluate("""() => [...document.querySelectorAll('a.node')].filter(node => {
+        const box = node.querySelector('rect').getBoundingClientRect();
+        return [...node.querySelectorAll('text')].some(text => text.getBoundingClientRect().right > box.right);
+    }).map(node => node.textContent)""")
+    assert not spill
+
+
+def test_a_page_without_script_still_works(browser_without_script: Page, live_house: House):
+    page = browser_without_script
+    page.goto(f"/swarms/{live_house.swarm.public_id}/")
+    page.get_by_role("button", name="Pause").click()
+    assert page.get_by_role("button", name="Resume").is_visible()
+    page.get_by_role("link", name="Cancel…").click()
+    page.get_by_role("button", name="Cancel the swarm").click()
+    assert "Cancelled by owner." in page.content()
+    page.get_by_role("button", name="Dark theme").click()
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert not page.get_by_role("button", name="Keyboard shortcuts").is_visible()
+
+
+@pytest.fixture
+def browser_without_script(context: BrowserContext, live_house: House, server: LiveServer) -> Iterator[Page]:
+    assert context.browser is not None
+    plain = context.browser.new_context(base_url=server.url, java_script_enabled=False)
+    sign_in(plain, live_house.client("owner"), server.url)
+    yield plain.new_page()
+    plain.close()
+
+
+def test_an_empty_installation_has_no_findings(page: Page, live_house: House):
+    PlanIteration.objects.all().delete()
+    Swarm.objects.all().delete()
+    make.make_repository(live_house.team, is_demo=True)
+    make.make_endpoint(live_house.team, is_demo=True)
+    assert not findings(page, "/")
+    assert page.get_by_role("button", name="Run the demo").is_visible()
