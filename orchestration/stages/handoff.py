@@ -19,6 +19,7 @@ from orchestration.stages.rows import config_of, store_of
 from orchestration.stages.transition import Moves, Superseded, moves
 
 logger = logging.getLogger(__name__)
+MAX_SUMMARY = 2000  # characters of our own words
 
 # An attempt that ended so leaves its subtask so; the others are decided below.
 _ENDS_AS = {
@@ -61,6 +62,7 @@ def settle(attempt: Attempt, ending: Ending) -> None:
                 _record_handoff(attempt, ending, stat)
     except Superseded:
         logger.info("Attempt %s ended after somebody else had ended it.", attempt.public_id)
+        Attempt.objects.filter(pk=attempt.pk, head_sha="").update(head_sha=ending.head_sha)  # its work can be looked at
 
 
 def lose(attempt: Attempt, reason: str) -> None:
@@ -128,7 +130,8 @@ def _record_checks(attempt: Attempt, ending: Ending) -> None:
 
 def _record_handoff(attempt: Attempt, ending: Ending, stat: DiffStat | None) -> None:
     """The agent's words, or ours where it found none: the planner hears of every end."""
-    words = ending.handoff or SubmittedHandoff(status=Claim.FAILED, summary=ending.reason or "It ended without a word.")
+    said = attempt.status_reason[:MAX_SUMMARY] or "It ended without a word."
+    words = ending.handoff or SubmittedHandoff(status=Claim.FAILED, summary=said)
     started = attempt.started_at or attempt.created_at
     Handoff.objects.create(
         attempt=attempt,

@@ -96,4 +96,6 @@ class Inspection:
         if self._working_dir is None or sha == base:
             return ()
         inside = f"{self._working_dir}/"
-        return tuple(one.path for one in self._store.changed_paths(base, sha) if not one.path.startswith(inside))
+        changes = self._store.changed_paths(base, sha)
+        touched = (path for one in changes for path in (one.old_path, one.path) if path)  # a rename touches two
+        return tuple(path for path in touched if not path.startswith(inside))
