@@ -192,7 +192,8 @@ def while_doing(
     name: str, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch, owner: Any = BareRepository
 ) -> None:
     """`act` happens once, just before the first call."""
-    real, done = getattr(owner, name), []
+    real = getattr(owner, name)
+    done: list[str] = []
 
     def function(*args: Any, **kwargs: Any) -> Any:
         if not done:

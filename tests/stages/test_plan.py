@@ -387,7 +387,7 @@ def test_a_plan_of_a_swarm_that_was_cancelled_meanwhile_changes_nothing(world: W
     assert kinds(swarm)[-1] == "swarm.cancelled"
 
 
-@pytest.mark.parametrize("how", ["cancelled", "lost"])
+@pytest.mark.parametrize("how", ["cancelled", "lost", "another's"])
 def test_a_plan_that_comes_too_late_changes_nothing(
     world: World, model: Model, monkeypatch: pytest.MonkeyPatch, how: str
 ):
@@ -400,7 +400,7 @@ def test_a_plan_that_comes_too_late_changes_nothing(
         if how == "cancelled":
             Swarm.objects.update(status="cancelled", finished_at=timezone.now())
         else:
-            PlanIteration.objects.update(status="lost")
+            PlanIteration.objects.update(**({"status": how} if how == "lost" else {"lease_token": how}))
         return answer
 
     monkeypatch.setattr(stage, "_ask", slow)

@@ -61,7 +61,7 @@ class Nudges:
             STAGES[stage](row_id)
 
 
-def call(name: str, **arguments: Any) -> tuple[str, dict[str, Any]]:
+def call(name: str, /, **arguments: Any) -> tuple[str, dict[str, Any]]:
     return name, arguments
 
 
