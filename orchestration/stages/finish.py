@@ -15,7 +15,7 @@ from orchestration.domain.states import ENTRY_OPEN, EntryStatus, SwarmStatus
 from orchestration.models import CheckRun, Swarm
 from orchestration.models.figures import statistics_of
 from orchestration.stages.inspection import run_checks
-from orchestration.stages.leases import hold, release_connection
+from orchestration.stages.leases import heartbeat, hold, release_connection
 from orchestration.stages.prepare import address_of
 from orchestration.stages.rows import status_by_name, store_of
 from orchestration.stages.transition import Superseded, moves, note
@@ -26,21 +26,38 @@ logger = logging.getLogger(__name__)
 def finish(swarm_id: int) -> None:
     """Does nothing unless the swarm is finalizing and its queue is empty. A crash half-way repeats it harmlessly."""
     swarm = Swarm.objects.select_related("repository").get(pk=swarm_id)
-    if swarm.status != SwarmStatus.FINALIZING or swarm.merge_entries.filter(status__in=ENTRY_OPEN).exists():
+    if not _is_due(swarm):
         return
-    with hold(f"finish:{swarm.pk}") as lease:
-        if lease is not None:
-            _finish(swarm)
+    with hold(lease_name(swarm)) as lease:
+        swarm.refresh_from_db()
+        if lease is None or not _is_due(swarm):  # whoever had the lease has ended it
+            return
+        with heartbeat.keep_lease(lease) as cancellation:
+            try:
+                _finish(swarm, cancellation)
+            except AdapterError as error:  # only a cancel: every other one is part of the outcome
+                logger.info("The end of swarm %s was given up: %s", swarm.public_id, error)
 
 
-def _finish(swarm: Swarm) -> None:
-    checks = _check(swarm)
+def lease_name(swarm: Swarm) -> str:
+    return f"finish:{swarm.pk}"
+
+
+def _is_due(swarm: Swarm) -> bool:
+    if swarm.status != SwarmStatus.FINALIZING:
+        return False
+    return not swarm.merge_entries.filter(status__in=ENTRY_OPEN).exists()
+
+
+def _finish(swarm: Swarm, cancellation: Cancellation) -> None:
+    checks = _check(swarm, cancellation)
+    cancellation.check()
     landed = swarm.merge_entries.filter(status=EntryStatus.LANDED).count()
     trouble = _publish(swarm) if landed else ""
     _end(swarm, outcome(status_by_name(swarm), landed, checks, swarm.planning_error), trouble)
 
 
-def _check(swarm: Swarm) -> Sequence[CheckResult]:
+def _check(swarm: Swarm, cancellation: Cancellation) -> Sequence[CheckResult]:
     """The repository's checks on the branch as it is now; one that cannot be run is red, never left out."""
     commands = swarm.repository.checks
     if not commands:
@@ -53,12 +70,11 @@ def _check(swarm: Swarm) -> Sequence[CheckResult]:
         try:
             with sandbox.open(workspace.path, network=swarm.repository.network) as box:
                 timeout = swarm.repository.check_timeout_s
-                results: Sequence[CheckResult] = run_checks(
-                    box, commands, timeout_s=timeout, cancellation=Cancellation()
-                )
+                results: Sequence[CheckResult] = run_checks(box, commands, timeout_s=timeout, cancellation=cancellation)
         finally:
             pool.release(workspace)
     except (AdapterError, InvalidInput) as error:
+        cancellation.check()
         results = [CheckResult(command, None, str(error), 0, limit=str(error)) for command in commands]
     _record(swarm, results)
     return results
@@ -81,14 +97,14 @@ def _record(swarm: Swarm, results: Sequence[CheckResult]) -> None:
 
 def _publish(swarm: Swarm) -> str:
     """Puts the branch into the requester's own repository where that is a local path; the sentence of what failed."""
-    address = address_of(swarm.repository)
-    if address.kind != "local":
-        return ""
     try:
+        address = address_of(swarm.repository)
+        if address.kind != "local":
+            return ""
         store_of(swarm).publish(Path(address.url), swarm.branch, swarm.head_sha)
     except (AdapterError, InvalidInput) as error:
         logger.warning("Swarm %s was not published: %s", swarm.public_id, error)
-        return f"The branch {swarm.branch} could not be put into {address.url}: {error}"
+        return f"The branch {swarm.branch} could not be put into {swarm.repository.url}: {error}"
     note(swarm, "swarm.published", branch=swarm.branch, where=address.url, head=swarm.head_sha)
     return ""
 

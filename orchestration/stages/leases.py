@@ -13,13 +13,14 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.models import Attempt, Lease, PlanIteration
 
 logger = logging.getLogger(__name__)
+NOT_OURS = "It was cancelled or taken over by another worker."
 POLL_SECONDS = 1.0  # how soon a cancel reaches an attempt in this process
 
 
@@ -45,8 +46,13 @@ class Held:
         return held.filter(expires_at__gt=timezone.now()).exists()
 
     def renew(self) -> bool:
-        mine = Lease.objects.filter(name=self.name, token=self.token)
-        return mine.filter(expires_at__gt=timezone.now()).update(expires_at=lease_end()) == 1
+        return self._mine().update(expires_at=lease_end()) == 1
+
+    def lasts(self) -> bool:
+        return self._mine().exists()
+
+    def _mine(self) -> QuerySet[Lease]:
+        return Lease.objects.filter(name=self.name, token=self.token, expires_at__gt=timezone.now())
 
 
 @contextmanager
@@ -58,6 +64,11 @@ def hold(name: str, holder: str = "") -> Iterator[Held | None]:
     finally:
         if held:
             Lease.objects.filter(name=name, token=held.token).update(token="", expires_at=None)
+
+
+def withdraw(name: str) -> None:
+    """Takes the lease from whoever has it: its heartbeat ends what runs under it."""
+    Lease.objects.filter(name=name).update(token="", expires_at=None)
 
 
 def take(name: str, holder: str = "") -> Held | None:
@@ -84,6 +95,7 @@ class Heartbeat:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: dict[tuple[type[Leased], int], tuple[str, Cancellation]] = {}
+        self._held: dict[Held, Cancellation] = {}
         self._thread: threading.Thread | None = None
 
     @contextmanager
@@ -93,26 +105,49 @@ class Heartbeat:
         key = (type(row), row.pk)
         with self._lock:
             self._kept[key] = (row.lease_token, cancellation)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-                self._thread.start()
+            self._start()
         try:
             yield cancellation
         finally:
             with self._lock:
                 del self._kept[key]
 
+    @contextmanager
+    def keep_lease(self, held: Held) -> Iterator[Cancellation]:
+        """The same for a named lease whose work may take longer than it lasts."""
+        cancellation = Cancellation()
+        with self._lock:
+            self._held[held] = cancellation
+            self._start()
+        try:
+            yield cancellation
+        finally:
+            with self._lock:
+                del self._held[held]
+
     def cancel_all(self, reason: str) -> None:
         """The process is going down: everything that runs here ends now."""
-        for _, cancellation in self._snapshot().values():
-            cancellation.cancel(reason)
+        with self._lock:
+            flags = [*self._held.values(), *(flag for _, flag in self._kept.values())]
+        for flag in flags:
+            flag.cancel(reason)
 
     def wait_until_idle(self, seconds: float) -> bool:
         """True once nothing is kept any more: every attempt that was cancelled has written its ending."""
         end = time.monotonic() + seconds
-        while self._snapshot() and time.monotonic() < end:
+        while self._busy() and time.monotonic() < end:
             time.sleep(0.02)
-        return not self._snapshot()
+        return not self._busy()
+
+    def _busy(self) -> bool:
+        with self._lock:
+            return bool(self._kept or self._held)
+
+    def _start(self) -> None:
+        """With the lock held."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+            self._thread.start()
 
     def _snapshot(self) -> dict[tuple[type[Leased], int], tuple[str, Cancellation]]:
         with self._lock:
@@ -134,11 +169,17 @@ class Heartbeat:
     def _going_on(self) -> bool:
         """Ends the thread with the last kept row, so that an idle process holds no connection."""
         with self._lock:
-            if not self._kept:
+            going_on = bool(self._kept or self._held)
+            if not going_on:
                 self._thread = None
-            return bool(self._kept)
+            return going_on
 
     def _beat(self, *, renew: bool) -> None:
+        with self._lock:
+            leases = dict(self._held)
+        for held, cancellation in leases.items():
+            if not (held.renew() if renew else held.lasts()):
+                cancellation.cancel(NOT_OURS)
         kept = self._snapshot()
         for model in {model for model, _ in kept}:
             mine = {pk: entry for (kind, pk), entry in kept.items() if kind is model}
@@ -148,7 +189,7 @@ class Heartbeat:
             if renew:
                 rows.filter(pk__in=ours).update(lease_expires_at=lease_end())
             for pk in set(mine) - set(ours):
-                mine[pk][1].cancel("It was cancelled or taken over by another worker.")
+                mine[pk][1].cancel(NOT_OURS)
 
 
 heartbeat = Heartbeat()

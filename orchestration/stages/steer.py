@@ -17,6 +17,8 @@ from orchestration.domain.states import (
     is_final,
 )
 from orchestration.models import Attempt, Subtask, Swarm, User
+from orchestration.stages.finish import lease_name
+from orchestration.stages.leases import withdraw
 from orchestration.stages.plan import after_first_plan
 from orchestration.stages.transition import Moves, Superseded, moves, status_of
 
@@ -66,6 +68,7 @@ def cancel(swarm: Swarm, person: User) -> None:
             for iteration in swarm.iterations.filter(status=IterationStatus.RUNNING):
                 together.advance(iteration, IterationStatus.FAILED, reason=reason)
             _cancel_rest(swarm, together, reason)
+            withdraw(lease_name(swarm))
             together.advance(swarm, SwarmStatus.CANCELLED, reason=reason)
     except Superseded:
         raise InvalidInput(CHANGED) from None
