@@ -19,7 +19,7 @@
     if (element.matches("input, select, textarea, [tabindex]")) element.focus();
     else element.click();
   };
-  const items = () => [...document.querySelectorAll("a[data-item]")].filter((item) => item.offsetParent || item.getClientRects().length);
+  const items = () => [...document.querySelectorAll("a[data-item]")].filter((item) => item.checkVisibility());
   const move = (by) => {
     const all = items();
     if (!all.length) return;
