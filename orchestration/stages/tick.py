@@ -62,7 +62,8 @@ def _nudge() -> None:
     for swarm_id, status in Swarm.objects.active().values_list("pk", "status"):
         for stage in _STAGES.get(SwarmStatus(status), ()):
             queue.nudge(stage, swarm_id)
-    for swarm_id in MergeEntry.objects.filter(status__in=ENTRY_OPEN).values_list("swarm", flat=True).distinct():
+    waiting = MergeEntry.objects.filter(status__in=ENTRY_OPEN).order_by("swarm")  # its own order would undo distinct
+    for swarm_id in waiting.values_list("swarm", flat=True).distinct():
         queue.nudge(Stage.MERGE, swarm_id)
 
 
