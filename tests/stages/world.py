@@ -57,8 +57,16 @@ class Nudges:
     def run(self) -> None:
         """Runs nudged stages, one after another, until it is quiet."""
         while self._waiting:
-            stage, row_id = self._waiting.pop(0)
-            STAGES[stage](row_id)
+            self.run_one(self._waiting.pop(0))
+
+    def run_only_what_is_there(self) -> None:
+        """What these stages nudge in turn is lost."""
+        for nudge in self.take():
+            self.run_one(nudge)
+
+    def run_one(self, nudge: tuple[Stage, int]) -> None:
+        stage, row_id = nudge
+        STAGES[stage](row_id)
 
 
 def call(name: str, /, **arguments: Any) -> tuple[str, dict[str, Any]]:
