@@ -32,7 +32,7 @@ from orchestration.domain.errors import InvalidInput
 __all__ = ["ToolError", "WorkspaceFiles", "grep"]
 
 MAX_FILE = 10 * 1024 * 1024
-MAX_TEXT = 100_000
+MAX_TEXT = 30_000
 MAX_LINE = 2000
 MAX_ENTRIES = 1000
 MAX_LINKS = 20

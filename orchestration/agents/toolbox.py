@@ -25,7 +25,7 @@ from orchestration.agents.conversation import Clock
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.validation import FromModel, sentences
 
-MAX_RESULT_CHARACTERS = 30_000
+MAX_OUTPUT_CHARACTERS = 30_000
 
 
 class Toolbox:
@@ -56,7 +56,7 @@ class Toolbox:
             return f"Error: there is no tool {name[:60]!r}; there are {', '.join(self._tools)} and handoff.", False
         kind, call = self._tools[name]
         try:
-            return _bounded(call(kind.model_validate(arguments))), True
+            return call(kind.model_validate(arguments)), True
         except ValidationError as error:
             return "Error: " + " ".join(sentences(error)), False
         except (ToolError, InvalidInput) as error:
@@ -65,7 +65,7 @@ class Toolbox:
     def _bash(self, arguments: Bash) -> str:
         timeout = min(arguments.timeout_s, self._clock.left())
         result = self._box.run(arguments.command, timeout_s=timeout, cancellation=self._cancellation)
-        return f"{result.output}\n[{_ending(result, timeout)}]"
+        return f"{_bounded(result.output)}\n[{_ending(result, timeout)}]"
 
     def _save(self, arguments: SaveArtifact) -> str:
         if (arguments.content is None) == (not arguments.path):
@@ -85,8 +85,8 @@ def _ending(result: CommandResult, timeout: float) -> str:
 
 
 def _bounded(text: str) -> str:
-    """Head and tail of a long result: the beginning says what it is, the end how it went."""
-    if len(text) <= MAX_RESULT_CHARACTERS:
+    """Head and tail of a long output: the beginning says what it is, the end how it went."""
+    if len(text) <= MAX_OUTPUT_CHARACTERS:
         return text
-    half = MAX_RESULT_CHARACTERS // 2
+    half = MAX_OUTPUT_CHARACTERS // 2
     return f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"

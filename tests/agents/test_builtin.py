@@ -57,7 +57,7 @@ def test_what_happened_is_reported_turn_by_turn(desk: Desk):
 
 
 def test_signs_of_life_come_while_the_model_speaks(desk: Desk):
-    desk.run(Answer("a long thought " * 20, calls=(DONE,), chunks=20, pace_s=0.05))
+    desk.run(Answer("a long thought " * 20, calls=(DONE,), chunks=12, pace_s=0.05))
     assert desk.report.signs >= 2
 
 

@@ -13,7 +13,7 @@ from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.files import ToolError, WorkspaceFiles
 from orchestration.agents.assignment import Workplace
 from orchestration.agents.conversation import Clock, OutOfTime
-from orchestration.agents.toolbox import MAX_RESULT_CHARACTERS, Toolbox
+from orchestration.agents.toolbox import MAX_OUTPUT_CHARACTERS, Toolbox
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.tools import WORKER_TOOLS
 from tests.agents.rig import Desk, Remembered
@@ -151,8 +151,19 @@ def test_a_long_result_keeps_its_head_and_its_tail_and_counts_the_rest(toolbox: 
     result = right(toolbox, "bash", command="echo first; yes | head -c 60000; echo last")
     assert result.startswith("first\ny\n")
     assert result.endswith("y\nlast\n\n[exit code 0]")
-    assert "\n... 30,025 characters left out ...\n" in result
-    assert len(result) < MAX_RESULT_CHARACTERS + 100
+    assert "\n... 30,011 characters left out ...\n" in result
+    assert len(result) < MAX_OUTPUT_CHARACTERS + 100
+
+
+def test_a_long_file_is_read_in_parts_without_a_hole(toolbox: Toolbox, desk: Desk):
+    lines = [f"line {number} {'x' * 40}" for number in range(2000)]
+    (desk.root / "long.txt").write_text("\n".join(lines))
+    read: list[str] = []
+    while len(read) < len(lines):
+        result = right(toolbox, "read_file", path="long.txt", offset=len(read))
+        assert len(result) < MAX_OUTPUT_CHARACTERS + 100
+        read += [line.split("\t")[1] for line in result.split("\n") if "\t" in line]
+    assert read == lines
 
 
 def test_output_that_is_no_text_is_shown_as_far_as_it_is(toolbox: Toolbox):
