@@ -48,8 +48,8 @@ POSTS = {
     "demo": {who: SIGN_IN if who == "anonymous" else GONE for who in WHO},  # there is none here
     "profile": {who: SIGN_IN if who == "anonymous" else 400 for who in WHO},
 }
-# These answer everybody, and have tests of their own in test_people.py.
-PUBLIC = {"sign-in", "sign-in-link", "sign-out", "theme"}
+# These answer everybody, and have tests of their own.
+PUBLIC = {"sign-in", "sign-in-link", "sign-out", "theme", "alive", "ready"}
 EVERYBODY = ("owner", "operator")  # as the maintainer
 
 
