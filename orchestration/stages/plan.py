@@ -31,6 +31,7 @@ from orchestration.domain.states import (
     SwarmStatus,
     is_final,
 )
+from orchestration.domain.texts import storable
 from orchestration.domain.tools import PLANNER_TOOLS
 from orchestration.models import Attempt, Handoff, PlanIteration, Subtask, Swarm
 from orchestration.stages import briefing
@@ -200,19 +201,20 @@ def _failed(swarm: Swarm, iteration: PlanIteration, error: AdapterError | Invali
     if isinstance(error, AdapterError) and error.kind is Failure.CANCELLED:  # this process goes down, no fault of it
         advance(swarm, iteration, IterationStatus.LOST, reason=str(error), lease=iteration.lease_token)
         return
+    reason = storable(str(error))
     failures = swarm.plan_failures + 1
     transient = isinstance(error, AdapterError) and error.transient
     again = timezone.now() + timedelta(milliseconds=backoff_ms(failures, config_of(swarm)))
     try:
         with moves(swarm) as together:
-            together.advance(iteration, IterationStatus.FAILED, reason=str(error), lease=iteration.lease_token)
+            together.advance(iteration, IterationStatus.FAILED, reason=reason, lease=iteration.lease_token)
             if transient and failures < MAX_PLANNER_FAILURES:
-                together.record("plan.retrying", reason=str(error), failures=failures)
+                together.record("plan.retrying", reason=reason, failures=failures)
                 Swarm.objects.filter(pk=swarm.pk).update(
-                    plan_failures=failures, plan_not_before=again, status_reason=f"The planner failed: {error}"
+                    plan_failures=failures, plan_not_before=again, status_reason=f"The planner failed: {reason}"
                 )
             else:
-                end_without_plan(swarm, together, str(error))
+                end_without_plan(swarm, together, reason)
     except Superseded:
         logger.info("Plan %s of swarm %s was cancelled.", iteration.number, swarm.public_id)
 

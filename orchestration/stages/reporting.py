@@ -14,7 +14,7 @@ from orchestration.domain.conversation import Reply, ToolCall, parse_arguments
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.texts import first_line, storable
 from orchestration.models import Artifact, Attempt, Step, Swarm
-from orchestration.stages.accounting import book
+from orchestration.stages.accounting import book, plausible
 from orchestration.stages.leases import release_connection
 from orchestration.stages.transition import moves, progressed
 
@@ -39,6 +39,7 @@ class AttemptReport:
     def turn(self, reply: Reply) -> None:
         """Books the answer and writes the last turn's results. Raises AdapterError(BUDGET) at the swarm's limit."""
         self._turn += 1
+        reply = plausible(reply)
         if reply.text or not reply.tool_calls:
             self._add(text=reply.text, tokens=reply.usage.output_tokens)
         calls = len(reply.tool_calls)

@@ -59,7 +59,7 @@ class Moves:
         """Raises Superseded where `row` is no longer as it was read, or `lease` is no longer its token."""
         old, reason = status_of(row), storable(reason)
         require(old, to)
-        fields |= {"status": to.value, "status_reason": reason} | _ending(row, to)
+        fields = storable(fields) | {"status": to.value, "status_reason": reason} | _ending(row, to)
         rows = type(row)._default_manager.filter(pk=row.pk, status=old.value)  # noqa: SLF001 - Django's own name
         if lease is not None:
             rows = rows.filter(Q(("lease_token", lease)))
