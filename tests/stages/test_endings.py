@@ -14,9 +14,10 @@ from django.utils import timezone
 from orchestration.adapters import storage
 from orchestration.adapters.git.workspaces import WorkspacePool
 from orchestration.demo.service import Answer
+from orchestration.domain.conversation import Usage
 from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.retries import MAX_LOST
-from orchestration.models import Attempt, Handoff, MergeEntry, Subtask, Swarm
+from orchestration.models import Attempt, Handoff, MergeEntry, ModelEndpoint, Subtask, Swarm
 from orchestration.stages import execute as stage
 from orchestration.stages import leases
 from orchestration.stages.dispatch import dispatch
@@ -283,3 +284,32 @@ def test_losses_do_not_count_as_failures_but_end_some_day(world: World):
     assert Subtask.objects.get().status_reason.endswith(
         f"It was lost {MAX_LOST + 1} times with the process that ran it."
     )
+
+
+# What a service says about itself reaches rows too.
+
+
+@pytest.mark.parametrize("status", [500, 401])
+def test_an_error_whose_text_no_database_stores_is_mended(world: World, model: Model, status: int):
+    attempt = run(world, model, Answer(status=status, error={"message": "GPU \x00 melted"}), max_retries=0)
+    assert attempt.status == "failed"
+    assert "\x00" not in attempt.status_reason + Subtask.objects.get().wait_reason
+
+
+def test_an_error_of_ours_whose_text_no_database_stores_is_mended(world: World, monkeypatch: pytest.MonkeyPatch):
+    def odd(*_: Any) -> Any:
+        raise AdapterError(Failure.TRANSIENT, "The path \x00\ud83d is full.")
+
+    attempt = world.assigned(world.running())
+    monkeypatch.setattr(WorkspacePool, "acquire", odd)
+    execute(attempt.pk)
+    attempt.refresh_from_db()
+    assert attempt.status_reason == "The path \ufffd\ufffd is full."
+    assert Subtask.objects.get().wait_reason == attempt.status_reason
+
+
+@pytest.mark.parametrize("usage", [Usage(10**12, 5), Usage(-5, 2**62), Usage(0, 0)], ids=["huge", "absurd", "none"])
+def test_absurd_figures_of_a_service_end_no_attempt(world: World, model: Model, usage: Usage):
+    ModelEndpoint.objects.update(input_price=3, output_price=15)
+    attempt = run(world, model, replace(write("half.txt", "half\n"), usage=usage), hand_off())
+    assert attempt.status == "complete"

@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from orchestration.demo.service import Answer
+from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.events import Stage
 from orchestration.domain.planning import MAX_PLANNER_FAILURES
 from orchestration.models import Event, Handoff, ModelCall, PlanIteration, Subtask, Swarm
@@ -424,3 +425,18 @@ def test_a_server_that_stops_while_it_plans_says_nothing_against_the_swarm(world
     world.service.release("plan")
     plan(swarm.pk)
     assert again(swarm).status == "running"
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_a_failure_whose_text_no_database_stores_is_mended(
+    world: World, monkeypatch: pytest.MonkeyPatch, lasting: bool
+):
+    def odd(*_: Any) -> Any:
+        raise AdapterError(Failure.PERMANENT if lasting else Failure.TRANSIENT, "It said \x00\ud83d.")
+
+    swarm = world.running(done=False)
+    hand_offs(swarm, 3)
+    monkeypatch.setattr(stage, "_ask", odd)
+    plan(swarm.pk)
+    again(swarm)
+    assert (swarm.planning_error if lasting else swarm.status_reason).endswith("It said \ufffd\ufffd.")
