@@ -196,3 +196,10 @@ def at_once(*functions: Callable[[], Any]) -> list[Any]:
 
 def statuses(swarm: Swarm) -> dict[str, str]:
     return dict(Subtask.objects.filter(swarm=swarm).values_list("name", "status"))
+
+
+def hand_offs(swarm: Swarm, count: int, **fields: Any) -> None:
+    for _ in range(count):
+        subtask = factories.make_subtask(swarm, **{"status": "complete"} | fields)
+        attempt = factories.make_attempt(subtask, status="complete")
+        factories.make_handoff(attempt, summary=f"Finished {subtask.name}.", concerns=["It creaks."])
