@@ -239,8 +239,8 @@ def test_a_crash_between_the_checks_and_the_end_is_finished_by_the_next(
 
 def test_checks_that_outlast_the_lease_are_not_run_by_two(world: World, settings: Settings):
     """The tick asks again and again; the heartbeat keeps the lease as long as they run."""
-    settings.SWARM = settings.SWARM | {"LEASE_SECONDS": 0.3}
-    swarm = finalizing(world, "sleep 2")
+    settings.SWARM = settings.SWARM | {"LEASE_SECONDS": 1.5}
+    swarm = finalizing(world, "sleep 4")
 
     def ask() -> None:
         while Swarm.objects.get().status == "finalizing":

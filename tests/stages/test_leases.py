@@ -16,7 +16,7 @@ from orchestration.adapters.cancellation import Cancellation
 from orchestration.domain.states import AttemptStatus, IterationStatus
 from orchestration.models import Attempt, Lease, PlanIteration
 from orchestration.stages import leases
-from orchestration.stages.leases import Heartbeat, hold, take
+from orchestration.stages.leases import Heartbeat, hold, take, withdraw
 from orchestration.stages.transition import advance
 from tests import factories
 from tests.stages.world import at_once
@@ -291,3 +291,45 @@ def test_a_database_that_is_away_for_a_moment_does_not_end_it(monkeypatch: pytes
         assert failed.wait(WAIT_S)
         Attempt.objects.update(lease_token="another's")
         wait_for(cancellation)
+
+
+@pytest.mark.usefixtures("_short_leases")
+def test_a_named_lease_is_renewed_as_long_as_its_work_takes():
+    held = take("branch")
+    assert held
+    heart = Heartbeat()
+    with heart.keep_lease(held) as cancellation:
+        row = Lease.objects.get(name="branch")
+        ends = {row.expires_at}
+        for _ in range(2000):
+            row.refresh_from_db()
+            ends.add(row.expires_at)
+            if len(ends) == 3:
+                break
+            threading.Event().wait(0.01)
+        assert len(ends) == 3
+        assert not cancellation.is_set
+
+
+def test_work_under_a_lease_that_was_withdrawn_is_told():
+    held, other = take("branch"), take("other")
+    assert held
+    assert other
+    heart = Heartbeat()
+    with heart.keep_lease(held) as cancellation, heart.keep_lease(other) as untouched:
+        withdraw("branch")
+        wait_for(cancellation)
+        assert not untouched.is_set
+    with hold("branch") as free:
+        assert free
+
+
+def test_a_process_that_goes_down_waits_for_all_that_runs_in_it():
+    held = take("branch")
+    assert held
+    heart = Heartbeat()
+    with heart.keep_lease(held) as cancellation:
+        heart.cancel_all("The server was stopped.")
+        assert cancellation.reason == "The server was stopped."
+        assert not heart.wait_until_idle(0)
+    assert heart.wait_until_idle(0)
