@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from typing import Any
 
 from channels.routing import get_default_application
@@ -39,28 +40,41 @@ class Command(BaseCommand):
                 install(team, storage.data_directory())
             with running():
                 live.serve_from(twisted_loop)
-                self._greet(host, port, operator)
-                self._serve(host, port)
+                self._serve(host, port, self._greeting(host, port, operator))
         except EngineRuns as error:
             raise CommandError(f"{error} Stop it first, or set another SWARM_DATA_DIR.", returncode=2) from None
         except SwarmsiteError as error:
             raise CommandError(str(error), returncode=2) from None
 
-    def _greet(self, host: str, port: int, operator: User) -> None:
+    def _greeting(self, host: str, port: int, operator: User) -> str:
         address = settings.PUBLIC_URL or f"http://{host}:{port}"
-        self.stdout.write(f"Swarmsite {settings.VERSION} runs at {address}/")
+        lines = [f"Swarmsite {settings.VERSION} runs at {address}/"]
         if not operator.has_usable_password():
-            self.stdout.write(f"Sign in once with this link, then set a password: {address}{one_time_path(operator)}")
-        self.stdout.write(storage.sandbox().describe())
-        self.stdout.flush()
+            lines.append(f"Sign in once with this link, then set a password: {address}{one_time_path(operator)}")
+        return "\n".join([*lines, storage.sandbox().describe()])
 
-    def _serve(self, host: str, port: int) -> None:
+    def _serve(self, host: str, port: int, greeting: str) -> None:
         """Until SIGINT or SIGTERM."""
         endpoints = build_endpoint_description_strings(host=host, port=port)
-        server = Server(get_default_application(), endpoints=endpoints, verbosity=0)
+        server = _Server(get_default_application(), endpoints=endpoints, verbosity=0)
+        server.on_listening = lambda: self._say(greeting)
         server.run()
         if not server.listening_addresses:
             raise SwarmsiteError(f"The address {host}:{port} is taken; choose another with --port.")
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+class _Server(Server):  # type: ignore[misc]  # Daphne has no types
+    """Says that it runs once it can be reached."""
+
+    on_listening: Callable[[], None]
+
+    def listen_success(self, port: Any) -> None:
+        super().listen_success(port)
+        self.on_listening()
 
 
 def _refuse_unsafe(host: str) -> None:
