@@ -141,7 +141,8 @@ def _cancel_rest(swarm: Swarm, together: Moves, reason: str) -> None:
     for entry in swarm.merge_entries.filter(status=EntryStatus.QUEUED).select_related("subtask"):
         together.advance(entry, EntryStatus.CANCELLED, reason=reason)
     merging = swarm.merge_entries.filter(status=EntryStatus.MERGING).values("subtask")
-    for subtask in swarm.subtasks.exclude(status__in=SUBTASK_SETTLED).exclude(pk__in=merging):
+    left = swarm.subtasks.exclude(status__in=SUBTASK_SETTLED).exclude(pk__in=merging)
+    for subtask in left.order_by("priority", "pk"):  # dispatch's order, or the two would lock each other out
         together.advance(subtask, SubtaskStatus.CANCELLED, reason=reason)
 
 

@@ -179,7 +179,7 @@ def wait_for(cancellation: Cancellation) -> str:
 
 @pytest.fixture
 def _short_leases(settings: Settings) -> None:
-    settings.SWARM = settings.SWARM | {"LEASE_SECONDS": 0.3}
+    settings.SWARM = settings.SWARM | {"LEASE_SECONDS": 1.5}
 
 
 def renewed(row: Attempt | PlanIteration) -> bool:

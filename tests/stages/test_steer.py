@@ -199,8 +199,8 @@ def test_cancels_and_dispatches_at_once_leave_nothing_running():
     """Whoever is first, the other one changes nothing or is told to look again."""
     for _ in range(5):
         swarm = swarm_in("running")
-        for number in range(5):
-            factories.make_subtask(swarm, name=f"t{number}")
+        for number in range(9):  # the last ones are dispatched first, the first ones cancelled first
+            factories.make_subtask(swarm, name=f"t{number}", priority=10 - number)
 
         def stop(pk: int = swarm.pk) -> None:
             while (row := Swarm.objects.get(pk=pk)).status == "running":
