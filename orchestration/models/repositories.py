@@ -23,6 +23,9 @@ class Repository(models.Model):
     check_timeout_s = models.PositiveIntegerField(
         default=600, validators=[MinValueValidator(1), MaxValueValidator(7200)]
     )
+    budget_usd = money(null=True, blank=True, default=None, help_text="Of each swarm, unless it says otherwise.")
+    budget_tokens = models.PositiveBigIntegerField(null=True, blank=True, help_text="Of each swarm, likewise.")
+    monthly_budget_usd = money(null=True, blank=True, default=None, help_text="Of all swarms in a calendar month.")
     network = models.BooleanField(default=False, help_text="Whether commands in the sandbox may use the network.")
     is_demo = models.BooleanField(default=False, editable=False)
     path_allowed = models.BooleanField(

@@ -47,6 +47,8 @@ class Swarm(models.Model):
     tool_calls = models.PositiveIntegerField(default=0)
     tokens = models.PositiveBigIntegerField(default=0)
     cost_usd = money()
+    reserved_tokens = models.PositiveBigIntegerField(default=0, help_text="Held back for calls in flight.")
+    reserved_usd = money(help_text="Held back for calls in flight.")
     stats = models.JSONField(default=dict, help_text="domain.stats, written once when the swarm is over.")
 
     created_at = models.DateTimeField(auto_now_add=True)
@@ -78,6 +80,13 @@ class PlanIteration(models.Model):
     """One call of the planner (with its repair round). At most one runs in a swarm."""
 
     swarm = models.ForeignKey(Swarm, on_delete=models.CASCADE, related_name="iterations")
+    parent = models.ForeignKey(
+        "orchestration.Subtask",
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="subplans",
+        help_text="The subtask that a subplanner splits; none: the planner of the swarm.",
+    )
     number = models.PositiveIntegerField()
     status = status_field(IterationStatus, IterationStatus.RUNNING)
     status_reason = models.TextField(blank=True)
@@ -87,6 +96,10 @@ class PlanIteration(models.Model):
     planner_said_done = models.BooleanField(default=False)
     repaired = models.BooleanField(default=False)
     problems = models.JSONField(default=list, help_text="What was wrong with the answer, a sentence each.")
+    sent = models.JSONField(default=dict, help_text="SHA-256 of each part of the context as it was last sent.")
+    messages = models.JSONField(default=list, help_text="The conversation as it stood at the end.")
+    sent_characters = models.PositiveIntegerField(default=0)
+    saved_characters = models.PositiveIntegerField(default=0, help_text="Of parts that had not changed.")
     steps = models.PositiveIntegerField(default=0)
     handoffs_seen = models.PositiveIntegerField(default=0, help_text="How many handoffs the planner had been told.")
     tokens = models.PositiveBigIntegerField(default=0)
@@ -100,7 +113,14 @@ class PlanIteration(models.Model):
             one_of("status", IterationStatus, "iteration_status_known"),
             models.UniqueConstraint(fields=["swarm", "number"], name="iteration_number_unique"),
             models.UniqueConstraint(
-                fields=["swarm"], condition=models.Q(status="running"), name="one_running_iteration"
+                fields=["swarm"],
+                condition=models.Q(status="running", parent=None),
+                name="one_running_iteration",
+            ),
+            models.UniqueConstraint(
+                fields=["parent"],
+                condition=models.Q(status="running", parent__isnull=False),
+                name="one_running_subplan",
             ),
         ]
 

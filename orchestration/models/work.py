@@ -21,6 +21,11 @@ class Subtask(models.Model):
     priority = models.PositiveSmallIntegerField(default=5)
     specialty = models.CharField(max_length=80, blank=True)
     kind = models.CharField(max_length=10, default="change")
+    decompose = models.BooleanField(default=False, help_text="The planner wants a subplanner to split it.")
+    parent = models.ForeignKey(
+        "self", on_delete=models.CASCADE, null=True, related_name="children", help_text="Whose subplan it is part of."
+    )
+    depth = models.PositiveSmallIntegerField(default=0, help_text="How many subplans it lies in.")
     level = models.PositiveSmallIntegerField(default=0, help_text="Longest chain of dependencies before it.")
     dependencies = models.ManyToManyField("self", symmetrical=False, related_name="dependents", blank=True)
 
