@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 
+from orchestration.domain.errors import InvalidInput
 from orchestration.domain.events import NOUN_OF
 from orchestration.domain.states import INITIAL, SwarmStatus
 from orchestration.models import Attempt, Event, MergeEntry, PlanIteration, Subtask, Swarm
 from orchestration.stages.rows import store_of
-from tests.stages.world import Model, Nudges, World, hand_off, planned, statuses, task, write
+from orchestration.stages.steer import cancel
+from orchestration.stages.tick import tick
+from tests.stages.world import Model, Nudges, World, at_once, hand_off, planned, statuses, task, write
 
 
 def story(world: World, model: Model, nudges: Nudges) -> Swarm:
@@ -92,3 +97,59 @@ def test_what_ended_has_the_time_of_its_end(world: World, model: Model, nudges: 
     assert swarm.finished_at
     for rows in (Subtask.objects.all(), Attempt.objects.all(), MergeEntry.objects.all(), PlanIteration.objects.all()):
         assert all(row.finished_at for row in rows)
+
+
+WIDE = [task(f"base-{n}") for n in range(4)] + [
+    task(f"top-{n}", f"base-{n}", "base-0", priority=9 - n) for n in range(4)
+]
+
+
+def test_many_workers_at_once_do_the_same(world: World, model: Model, nudges: Nudges):
+    """All stages beside one another, with ticks in between: every row is fought for."""
+    model.plans = [planned(*WIDE)]
+    swarm = world.submit()
+
+    def over() -> bool:
+        return Swarm.objects.get().finished_at is not None
+
+    def ticking() -> None:
+        while not over():
+            tick()
+            threading.Event().wait(0.05)
+
+    assert at_once(*[lambda: nudges.run_until(over)] * 6, ticking) == [None] * 7
+    swarm.refresh_from_db()
+    assert swarm.status == "succeeded"
+    assert set(statuses(swarm).values()) == {"complete"}
+    assert Attempt.objects.count() == MergeEntry.objects.count() == len(WIDE)
+    store, tip = store_of(swarm), store_of(swarm).tip(swarm.branch)
+    assert tip
+    assert len(store.trailers(swarm.base_sha, tip, "MQ-Request")) == len(WIDE)
+    events = list(Event.objects.filter(swarm=swarm))
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert replay(events)["swarm", swarm.public_id] == "succeeded"
+
+
+def test_a_cancel_in_the_midst_of_many_workers_ends_them_all(world: World, model: Model, nudges: Nudges):
+    model.plans = [planned(*WIDE)]
+    swarm = world.submit()
+    done = threading.Event()
+
+    def stop() -> None:
+        world.service.wait_for(lambda: world.service.total >= 8, timeout=60)
+        while (row := Swarm.objects.get()).status != "cancelled":
+            with contextlib.suppress(InvalidInput):  # look again
+                cancel(row, world.ada)
+        done.set()
+
+    assert at_once(*[lambda: nudges.run_until(done.is_set)] * 6, stop) == [None] * 7
+    nudges.run()
+    tick()
+    nudges.run()
+    assert set(statuses(swarm).values()) <= {"cancelled", "complete"}
+    assert not Attempt.objects.filter(status__in=("assigned", "running")).exists()
+    assert set(MergeEntry.objects.values_list("status", flat=True)) <= {"landed", "cancelled"}
+    store, tip = store_of(swarm), store_of(swarm).tip(swarm.branch)
+    assert tip
+    landed = MergeEntry.objects.filter(status="landed").values_list("public_id", flat=True)
+    assert sorted(value for _, value in store.trailers(swarm.base_sha, tip, "MQ-Request")) == sorted(landed)

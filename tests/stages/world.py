@@ -64,6 +64,14 @@ class Nudges:
         for nudge in self.take():
             self.run_one(nudge)
 
+    def run_until(self, over: Callable[[], bool]) -> None:
+        """One of several workers at once."""
+        while not over():
+            try:
+                self.run_one(self._waiting.pop(0))
+            except IndexError:
+                threading.Event().wait(0.01)
+
     def run_one(self, nudge: tuple[Stage, int]) -> None:
         stage, row_id = nudge
         STAGES[stage](row_id)
