@@ -18,7 +18,7 @@ class Fetch:
 def fetch_of(swarm: Swarm) -> Fetch:
     """A local repository gets the branch at the end; of a remote one it lies in our own copy."""
     repository = swarm.repository
-    if repository.url.startswith("/") and not repository.is_demo:
+    if repository.url.startswith("/"):
         command = f"git -C {shlex.quote(repository.url)} log --stat {swarm.branch}"
         return Fetch(f"The branch lies in {repository.url}, beside your own; nothing else was touched there.", command)
     copy = storage.bare_repository(repository.public_id).path

@@ -21,10 +21,10 @@ BOX_SPACE = 12.0
 SLOT_SPACE = 8.0
 COLUMN_GAP = 44.0
 # Wide enough for the widest common interface font at 12 px; a narrower one leaves a little air.
-CHARACTER = 7.6
+CHARACTER = 8.6
 TEXT_INDENT = 30.0
 TEXT_END = 10.0
-NARROWEST, WIDEST = 124.0, 240.0
+NARROWEST, WIDEST = 124.0, 252.0
 SWEEPS = 4
 FOLD_ABOVE = 60
 FOLD_AT_LEAST = 3
