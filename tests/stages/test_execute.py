@@ -357,3 +357,11 @@ def test_a_command_that_prints_without_end_or_never_ends_is_told_and_survived(wo
     assert second.endswith("[killed after 1 s]")
     assert Subtask.objects.get().status == "handed_off"
     assert statuses(attempt.subtask.swarm) == {"one": "handed_off"}
+
+
+def test_what_was_done_after_a_refused_handoff_is_kept_with_a_lesser_claim(world: World, model: Model):
+    first = [write("one.txt", "x\n"), hand_off(), write("more.txt", "more\n"), hand_off("partial")]
+    attempt = run(world, model, *first, subtask={"acceptance_checks": ["false"]})
+    assert attempt.status == "partial"
+    assert file_of(attempt, "more.txt") == "more\n"
+    assert attempt.handoff.files_changed == ["more.txt", "one.txt"]
