@@ -81,6 +81,9 @@ class SwarmForm(PlainForm):
         choice = self.fields["repository"]
         assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 - for the type checker
         choice.queryset = repositories_of(user, Action.SUBMIT).order_by("is_demo", "name")
+        real = [row.public_id for row in choice.queryset.filter(is_demo=False)[:2]]
+        if len(real) == 1 and not self.initial.get("repository"):
+            self.initial["repository"] = real[0]
         for name in self.LIMITS:
             _bound(self.fields[name], name)
         endpoints = ModelEndpoint.objects.filter(team__in=user.teams_for(Action.SUBMIT), enabled=True, is_demo=False)

@@ -20,10 +20,6 @@ from orchestration.web import fragments
 from tests import factories
 
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one is slow on purpose
-settings.STATIC_ROOT = None  # nothing is collected: static files come from the tree
-for name in ("AsynchronousFiles", "ContentSecurityPolicy"):
-    if (path := f"orchestration.web.headers.{name}") not in settings.MIDDLEWARE:
-        settings.MIDDLEWARE.insert(1, path)
 
 from tests.web.server import LiveServer  # noqa: E402 - the application reads the settings once
 

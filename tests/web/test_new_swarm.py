@@ -155,6 +155,13 @@ def test_it_comes_with_the_repository_one_came_from(house: House):
     assert f'value="{house.repository.public_id}" selected' in page
 
 
+def test_the_only_real_repository_is_chosen_already(house: House):
+    chosen = f'value="{house.repository.public_id}" selected'
+    assert chosen in house.client("member").get("/swarms/new/").content.decode()
+    make.make_repository(house.team, name="second")
+    assert chosen not in house.client("member").get("/swarms/new/").content.decode()
+
+
 def test_a_demo_is_labelled_before_it_is_chosen(house: House):
     assert "one fixed story" not in house.client("member").get("/swarms/new/").content.decode()
     make.make_repository(house.team, is_demo=True)
