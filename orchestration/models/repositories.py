@@ -26,6 +26,12 @@ class Repository(models.Model):
     budget_usd = money(null=True, blank=True, default=None, help_text="Of each swarm, unless it says otherwise.")
     budget_tokens = models.PositiveBigIntegerField(null=True, blank=True, help_text="Of each swarm, likewise.")
     monthly_budget_usd = money(null=True, blank=True, default=None, help_text="Of all swarms in a calendar month.")
+    max_agents = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Attempts of all its swarms that may run at once; empty: no limit of its own.",
+    )
     network = models.BooleanField(default=False, help_text="Whether commands in the sandbox may use the network.")
     is_demo = models.BooleanField(default=False, editable=False)
     path_allowed = models.BooleanField(

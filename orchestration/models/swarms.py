@@ -33,6 +33,7 @@ class Swarm(models.Model):
     status = status_field(SwarmStatus, SwarmStatus.PLANNING)
     status_reason = models.TextField(blank=True)
     resume_to = models.CharField(max_length=20, blank=True, help_text="What a paused swarm becomes again.")
+    stopped_by = models.CharField(max_length=10, blank=True, help_text="The budget at whose end it was paused.")
     planning_done = models.BooleanField(default=False)
     planning_error = models.TextField(blank=True, help_text="Why planning ended before the planner was done.")
     plan_failures = models.PositiveSmallIntegerField(default=0, help_text="Failed planner calls in a row.")
@@ -104,6 +105,8 @@ class PlanIteration(models.Model):
     handoffs_seen = models.PositiveIntegerField(default=0, help_text="How many handoffs the planner had been told.")
     tokens = models.PositiveBigIntegerField(default=0)
     cost_usd = money()
+    reserved_tokens = models.PositiveBigIntegerField(default=0, help_text="Held back for its call in flight.")
+    reserved_usd = money(help_text="Held back for its call in flight.")
     started_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

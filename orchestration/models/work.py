@@ -72,6 +72,8 @@ class Attempt(models.Model):
     tool_calls = models.PositiveIntegerField(default=0)
     tokens = models.PositiveBigIntegerField(default=0)
     cost_usd = money()
+    reserved_tokens = models.PositiveBigIntegerField(default=0, help_text="Held back for its call in flight.")
+    reserved_usd = money(help_text="Held back for its call in flight.")
     doing = models.CharField(max_length=200, blank=True, help_text="The last tool call, for the page.")
     last_sign_at = models.DateTimeField(null=True, blank=True, help_text="Last evidence of progress.")
 
@@ -122,9 +124,13 @@ class Step(models.Model):
 
 
 class Handoff(models.Model):
-    """What an attempt reports: the agent's words, and beside them what we measured."""
+    """What an attempt reports: the agent's words, and beside them what we measured. Of a subtask that was split,
+    the aggregate of its parts: then it has no attempt."""
 
-    attempt = models.OneToOneField(Attempt, on_delete=models.CASCADE, related_name="handoff")
+    attempt = models.OneToOneField(Attempt, on_delete=models.CASCADE, null=True, related_name="handoff")
+    parent = models.ForeignKey(
+        Subtask, on_delete=models.CASCADE, null=True, related_name="aggregates", help_text="Whose parts these are."
+    )
     status = models.CharField(max_length=10)  # as the agent said: complete, partial, blocked, failed
     summary = models.TextField()
     concerns = models.JSONField(default=list)
@@ -138,6 +144,20 @@ class Handoff(models.Model):
 
     class Meta:
         ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(attempt__isnull=False, parent__isnull=True)
+                | models.Q(attempt__isnull=True, parent__isnull=False),
+                name="handoff_of_attempt_or_parts",
+            ),
+        ]
+
+    @property
+    def subtask(self) -> Subtask:
+        """Whose work is reported."""
+        owner = self.parent or (self.attempt and self.attempt.subtask)
+        assert owner is not None, "the database demands one of the two"
+        return owner
 
 
 class Artifact(models.Model):
