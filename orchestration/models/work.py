@@ -155,9 +155,15 @@ class Handoff(models.Model):
     @property
     def subtask(self) -> Subtask:
         """Whose work is reported."""
-        owner = self.parent or (self.attempt and self.attempt.subtask)
-        assert owner is not None, "the database demands one of the two"
-        return owner
+        if self.parent:
+            return self.parent
+        assert self.attempt is not None  # noqa: S101 - for the type checker: the database demands one of the two
+        return self.attempt.subtask
+
+    @property
+    def ending(self) -> str:
+        """How it ended: our verdict on an attempt, the sum of the parts of a subtask that was split."""
+        return self.attempt.status if self.attempt else self.status
 
 
 class Artifact(models.Model):

@@ -105,7 +105,7 @@ def _subtask_line(row: Subtask) -> str:
 
 
 def _handoff(one: Handoff) -> str:
-    lines = [f"{one.attempt.subtask.name} ({one.attempt.status}): {one.summary[:2000]}"]
+    lines = [f"{one.subtask.name} ({one.ending}): {one.summary[:2000]}"]
     lines += [f"  concern: {text[:500]}" for text in one.concerns[:10]]
     lines += [f"  suggestion: {text[:500]}" for text in one.suggestions[:10]]
     if one.suspicious:
