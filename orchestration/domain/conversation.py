@@ -63,7 +63,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One whole answer. `finish_reason` is stop, tool_calls, length, content_filter or the service's own."""
+    """One whole answer. `finish_reason` is stop, tool_calls, length, content_filter or the service's own.
+
+    `detour` says why endpoints that come before the one that answered did not.
+    """
 
     text: str
     tool_calls: tuple[ToolCall, ...]
@@ -75,6 +78,8 @@ class Reply:
     latency_ms: int
     first_token_ms: int
     retries: int = 0
+    endpoint_id: str = ""
+    detour: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,8 @@ class Endpoint:
     """A model service. `key_env` names the environment variable that holds its key, which is never stored.
 
     Prices are USD per million tokens. `max_concurrent` is a hard cap; None lets the gateway find the limit.
+    `request_delay_ms` is where the limiter starts once the service asks for fewer requests without saying how many.
+    `alternatives` are asked where this one cannot answer.
     """
 
     name: str
@@ -93,6 +100,15 @@ class Endpoint:
     output_price: Decimal = Decimal(0)
     max_concurrent: int | None = None
     loopback: bool = False
+    id: str = ""
+    weight: int = 100
+    request_delay_ms: int = 0
+    alternatives: tuple[Endpoint, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """What its limits and its health are remembered by."""
+        return f"{self.id or self.name} {self.base_url}"
 
 
 def cost(usage: Usage, endpoint: Endpoint) -> Decimal:

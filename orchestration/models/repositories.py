@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
+from orchestration.domain.endpoints import ModelRole, read_roles
+from orchestration.domain.errors import InvalidInput
 from orchestration.models.accounts import Team
 from orchestration.models.fields import money, public_id
+
+
+def check_roles(text: str) -> None:
+    try:
+        read_roles(text)
+    except InvalidInput as error:
+        raise ValidationError(str(error)) from None
 
 
 class Repository(models.Model):
@@ -69,6 +79,12 @@ class ModelEndpoint(models.Model):
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )
     weight = models.PositiveIntegerField(default=100, help_text="Higher is asked first.")
+    roles = models.CharField(
+        max_length=100,
+        blank=True,
+        validators=[check_roles],
+        help_text=f"Who may use it, with commas between: {', '.join(ModelRole)}. Empty: everybody.",
+    )
     enabled = models.BooleanField(default=True)
     is_demo = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -146,6 +146,7 @@ class ModelCall(models.Model):
     cost_usd = money()
     latency_ms = models.PositiveIntegerField(default=0)
     retries = models.PositiveSmallIntegerField(default=0)
+    detour = models.TextField(blank=True, help_text="Why endpoints that come before this one did not answer.")
     at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
