@@ -1,0 +1,85 @@
+"""`manage.py bench`: real processes on small workloads, for what they do and never for how fast."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestration.management.bench.isolated import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+LONGEST_S = 240
+
+
+def bench(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Whatever it leaves behind is left in `home`."""
+    scratch = home / "tmp"
+    scratch.mkdir(exist_ok=True)
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "manage.py", "bench", *arguments],
+        cwd=ROOT,
+        env=kept | {"SWARM_DATA_DIR": str(home / "data"), "TMPDIR": str(scratch)},
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_S,
+        check=False,
+    )
+
+
+def test_an_unknown_name_is_answered_with_those_there_are(tmp_path: Path):
+    done = bench(tmp_path, "sheduel")
+    assert done.returncode == 2
+    assert "There is no benchmark 'sheduel'; there are: " in done.stderr
+    assert "schedule" in done.stderr
+
+
+@pytest.mark.sandbox
+def test_schedule_runs_a_whole_swarm_and_measures_it(tmp_path: Path):
+    done = bench(tmp_path, "schedule", "--subtasks", "4", "--layers", "2", "--agents", "2", "--pace", "0")
+    assert done.returncode == 0, done.stderr
+    said, _, last = done.stdout.rstrip().rpartition("\n")
+    assert said.startswith("schedule: ")
+    figures = json.loads(last)
+    assert figures["steps"] == 4 * 8 + 1
+    assert figures["makespan_s"] > figures["lower_bound_s"] == 0
+    assert figures["ratio"] is None
+    assert 1 <= figures["agents_at_once"] <= 2
+    assert set(figures["handoff_to_next_request_ms"]) == {"p50", "p95"}
+    assert {"cpu_ms_per_step", "children_ms_per_step", "rss_mb_per_agent"} <= set(figures)
+
+
+@pytest.mark.sandbox
+def test_nothing_is_left_behind_and_the_installation_is_not_touched(tmp_path: Path):
+    done = bench(tmp_path, "schedule", "--json", "--subtasks", "1", "--layers", "1", "--pace", "0")
+    assert done.returncode == 0, done.stderr
+    assert next(iter(json.loads(done.stdout))) == "bench"
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not list((tmp_path / "data").rglob("*.sqlite3"))
+
+
+def test_a_benchmark_that_fails_says_so_and_leaves_nothing(tmp_path: Path):
+    done = bench(tmp_path, "schedule", "--subtasks", "0")
+    assert done.returncode != 0
+    assert "failed" in done.stderr
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_an_operators_settings_do_not_reach_a_benchmark():
+    given = {
+        "PATH": "/bin",
+        "DATABASE_URL": "postgres://real",
+        "REDIS_URL": "redis://real",
+        "SWARM_MAX_AGENTS": "3",
+        "SWARM_SANDBOX": "none",
+        "OPENAI_BASE_URL": "https://real",
+    }
+    made = environment("/somewhere", given)
+    assert (made["SWARM_DATA_DIR"], made["PATH"], made["SWARM_SANDBOX"]) == ("/somewhere", "/bin", "none")
+    assert not {"DATABASE_URL", "REDIS_URL", "OPENAI_BASE_URL"} & set(made)
+    assert made["SWARM_MAX_AGENTS"] == "1000"
