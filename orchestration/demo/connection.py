@@ -10,11 +10,12 @@ from typing import Any, Protocol, cast
 import orjson
 from typing_extensions import override
 
-from orchestration.demo.wire import models_body
+from orchestration.demo.wire import Kind, models_body
 
 BODY_LIMIT = 50_000_000
 HEAD_LIMIT = 64_000
 _JSON = {"Content-Type": "application/json"}
+_KINDS: Mapping[str, Kind] = {"/v1/chat/completions": "openai", "/v1/messages": "anthropic"}
 
 
 class Application(Protocol):
@@ -25,7 +26,7 @@ class Application(Protocol):
     connections: set[Connection]
 
     def answer(
-        self, connection: Connection, body: Mapping[str, Any], authorization: str
+        self, connection: Connection, body: Mapping[str, Any], authorization: str, kind: Kind
     ) -> Coroutine[Any, Any, None]: ...
 
 
@@ -84,14 +85,14 @@ class Connection(asyncio.Protocol):
         self._route(method, path, headers, body)
 
     def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> None:
-        if (method, path) == ("POST", "/v1/chat/completions"):
-            self._start(headers, body)
+        if method == "POST" and path in _KINDS:
+            self._start(headers, body, _KINDS[path])
         elif (method, path) == ("GET", "/v1/models"):
             self.reply(200, models_body(self._application.model), _JSON)
         else:
             self.reply(404, _error(f"There is nothing at {method} {path}."), _JSON)
 
-    def _start(self, headers: Mapping[str, str], body: bytes) -> None:
+    def _start(self, headers: Mapping[str, str], body: bytes, kind: Kind) -> None:
         try:
             value = orjson.loads(body)
         except orjson.JSONDecodeError:
@@ -99,7 +100,8 @@ class Connection(asyncio.Protocol):
         if not isinstance(value, dict) or not isinstance(value.get("messages"), list):
             self.reply(400, _error("The body must be a JSON object with messages."), _JSON)
             return
-        answer = self._application.answer(self, value, headers.get("authorization", ""))
+        authorization = headers.get("authorization") or headers.get("x-api-key", "")
+        answer = self._application.answer(self, value, authorization, kind)
         self._answer = asyncio.get_running_loop().create_task(answer)
         self._answer.add_done_callback(self._answered)
 

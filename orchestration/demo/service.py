@@ -1,7 +1,7 @@
 """A model service on loopback whose answers come from a script: for the demo, for benchmarks and for tests.
 
-It speaks real HTTP (POST /v1/chat/completions, GET /v1/models) from one event loop, so hundreds of answers may
-stream at once, and it can misbehave in every way that a real service does.
+It speaks real HTTP (POST /v1/chat/completions, POST /v1/messages, GET /v1/models) from one event loop, so hundreds
+of answers may stream at once, and it can misbehave in every way that a real service does.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Self
 
 from orchestration.adapters.eventloop import LoopThread
+from orchestration.demo import messages, wire
 from orchestration.demo.connection import Connection
-from orchestration.demo.wire import Answer, Request, completion, error_body, events, read_request
+from orchestration.demo.wire import Answer, Kind, Request, read_request
 from orchestration.domain.errors import AdapterError, Failure
 
 __all__ = ["Answer", "Request", "Script", "ScriptedService"]
@@ -101,10 +102,10 @@ class ScriptedService:
     def _gate(self, held: str) -> asyncio.Event:
         return self._held.setdefault(held, asyncio.Event())
 
-    def _begin(self, body: Mapping[str, Any], authorization: str) -> Request:
+    def _begin(self, body: Mapping[str, Any], authorization: str, kind: Kind) -> Request:
         with self._changed:
             self.total += 1
-            request = read_request(self.total, body, authorization)
+            request = read_request(self.total, body, authorization, kind)
             self._requests.append(request)
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -117,9 +118,9 @@ class ScriptedService:
             self.hung_up += hung_up
             self._changed.notify_all()
 
-    async def answer(self, connection: Connection, body: Mapping[str, Any], authorization: str) -> None:
+    async def answer(self, connection: Connection, body: Mapping[str, Any], authorization: str, kind: Kind) -> None:
         """Answer one request on its connection."""
-        request = self._begin(body, authorization)
+        request = self._begin(body, authorization, kind)
         hung_up = True
         try:
             answer = self._ask(request)
@@ -139,16 +140,20 @@ class ScriptedService:
             return Answer(status=500, error={"message": f"the script failed: {error!r}"})
 
 
+def _wire(request: Request) -> Any:
+    return messages if request.kind == "anthropic" else wire
+
+
 async def _send(connection: Connection, request: Request, answer: Answer) -> None:
     if answer.fault in _FAULTS:
         await _FAULTS[answer.fault](connection, request, answer)
     elif answer.status != 200:
-        connection.reply(answer.status, error_body(answer), {**_JSON, **answer.headers})
+        connection.reply(answer.status, _wire(request).error_body(answer), {**_JSON, **answer.headers})
     elif not request.stream or answer.fault == "no_stream":
-        connection.reply(200, completion(request, answer), {**_JSON, **answer.headers})
+        connection.reply(200, _wire(request).completion(request, answer), {**_JSON, **answer.headers})
     else:
         connection.begin(200, {**_STREAM, **answer.headers})
-        await _stream(connection, events(request, answer), answer.pace_s)
+        await _stream(connection, _wire(request).events(request, answer), answer.pace_s)
         connection.finish()
 
 
@@ -162,7 +167,7 @@ async def _stream(connection: Connection, pieces: Iterable[bytes], pace_s: float
 
 
 async def _begin_half(connection: Connection, request: Request, answer: Answer) -> None:
-    pieces = [piece for piece in events(request, answer) if b'"delta":{}' not in piece]
+    pieces = [piece for piece in _wire(request).events(request, answer) if not _wire(request).is_end(piece)]
     connection.begin(200, _STREAM)
     await _stream(connection, pieces[: max(1, len(pieces) // 2)], answer.pace_s)
 
@@ -201,7 +206,7 @@ async def _bad_event(connection: Connection, request: Request, answer: Answer) -
 
 async def _error_event(connection: Connection, request: Request, answer: Answer) -> None:
     await _begin_half(connection, request, answer)
-    await connection.write(b"data: " + error_body(answer) + b"\n\n")
+    await connection.write(b"data: " + _wire(request).error_body(answer) + b"\n\n")
     connection.finish()
 
 

@@ -1,4 +1,7 @@
-"""What a scripted model is asked and answers, and how that looks on the wire of a Chat Completions service."""
+"""What a scripted model is asked and answers, and how that looks on the wire of a Chat Completions service.
+
+demo/messages.py has the other wire, that of a Messages service.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,8 @@ Fault = Literal[
     "bad_json_arguments",  # the arguments of every call lack their last character
 ]
 
+Kind = Literal["openai", "anthropic"]
+
 _HEAD_LINE = re.compile(r"(swarm|subtask): *(\S+) *")
 
 
@@ -45,6 +50,7 @@ class Request:
     messages: tuple[Mapping[str, Any], ...] = field(repr=False)
     body: Mapping[str, Any] = field(repr=False)
     authorization: str = field(repr=False)
+    kind: Kind = "openai"
 
     @property
     def first_text(self) -> str:
@@ -83,15 +89,16 @@ class Answer:
 
 
 def text_of(message: Mapping[str, Any]) -> str:
+    """Its words, and those of the tool results in it."""
     content = message.get("content") or ""
     if isinstance(content, str):
         return content
-    return "".join(str(part.get("text", "")) for part in content)
+    return "".join(str(part.get("text") or text_of(part)) for part in content)
 
 
-def read_request(number: int, body: Mapping[str, Any], authorization: str) -> Request:
+def read_request(number: int, body: Mapping[str, Any], authorization: str, kind: Kind = "openai") -> Request:
     messages = tuple(body["messages"])
-    tools = tuple(tool["function"]["name"] for tool in body.get("tools") or ())
+    tools = tuple(str(tool.get("function", tool)["name"]) for tool in body.get("tools") or ())
     first = next((text_of(each) for each in messages if each.get("role") == "user"), "")
     head = _head(first)
     return Request(
@@ -106,6 +113,7 @@ def read_request(number: int, body: Mapping[str, Any], authorization: str) -> Re
         messages=messages,
         body=body,
         authorization=authorization,
+        kind=kind,
     )
 
 
@@ -130,7 +138,7 @@ def models_body(model: str) -> bytes:
 
 def completion(request: Request, answer: Answer) -> bytes:
     """The whole answer as one JSON body."""
-    calls = [_call(request, index, *call) for index, call in enumerate(_calls(answer))]
+    calls = [_call(request, index, *call) for index, call in enumerate(calls_of(answer))]
     message = {"role": "assistant", "content": answer.text or None, **({"tool_calls": calls} if calls else {})}
     choice = {"index": 0, "message": message, "finish_reason": answer.finish}
     body = {**_frame(request, "chat.completion"), "choices": [choice]}
@@ -149,17 +157,22 @@ def events(request: Request, answer: Answer) -> Iterator[bytes]:
         yield b"data: [DONE]\n\n"
 
 
+def is_end(piece: bytes) -> bool:
+    """Whether an event tells that the answer is whole."""
+    return b'"delta":{}' in piece
+
+
 def _deltas(request: Request, answer: Answer) -> Iterator[dict[str, Any]]:
     yield {"role": "assistant", "content": ""}
-    for piece in _pieces(answer.text, answer.chunks):
+    for piece in pieces_of(answer.text, answer.chunks):
         yield {"content": piece}
-    for index, (name, arguments) in enumerate(_calls(answer)):
+    for index, (name, arguments) in enumerate(calls_of(answer)):
         yield {"tool_calls": [{"index": index, **_call(request, index, name, "")}]}
-        for piece in _pieces(arguments, answer.chunks):
+        for piece in pieces_of(arguments, answer.chunks):
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
 
 
-def _calls(answer: Answer) -> Iterator[tuple[str, str]]:
+def calls_of(answer: Answer) -> Iterator[tuple[str, str]]:
     for name, arguments in answer.calls:
         raw = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
         yield name, raw[:-1] if answer.fault == "bad_json_arguments" else raw
@@ -175,7 +188,7 @@ def _frame(request: Request, kind: str) -> dict[str, Any]:
 
 
 def _usage(request: Request, answer: Answer) -> dict[str, Any]:
-    usage = answer.usage or _estimate(request, answer)
+    usage = usage_of(request, answer)
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
@@ -184,8 +197,10 @@ def _usage(request: Request, answer: Answer) -> dict[str, Any]:
     }
 
 
-def _estimate(request: Request, answer: Answer) -> Usage:
-    said = answer.text + "".join(arguments for _, arguments in _calls(answer))
+def usage_of(request: Request, answer: Answer) -> Usage:
+    if answer.usage:
+        return answer.usage
+    said = answer.text + "".join(arguments for _, arguments in calls_of(answer))
     return Usage(sum(estimate_tokens(text_of(each)) for each in request.messages), estimate_tokens(said))
 
 
@@ -193,7 +208,7 @@ def _event(value: Mapping[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(value) + b"\n\n"
 
 
-def _pieces(text: str, count: int) -> Iterator[str]:
+def pieces_of(text: str, count: int) -> Iterator[str]:
     size = max(1, -(-len(text) // max(1, count)))
     for start in range(0, len(text), size):
         yield text[start : start + size]

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.adapters.llm.draft import Draft, load
+from orchestration.adapters.llm.draft import Draft
+from orchestration.adapters.llm.parts import load
 from orchestration.adapters.llm.sse import EventReader
 from orchestration.domain.conversation import ToolCall, Usage
 

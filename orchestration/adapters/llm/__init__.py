@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import httpx
@@ -11,6 +11,11 @@ from orchestration.adapters.llm.keys import Key
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
 
 Progress = Callable[[int], None]  # characters of the answer so far
+Headers = Callable[[Mapping[str, str]], None]  # an answer's, as soon as they are there
+
+
+def ignore(_: Mapping[str, str]) -> None:
+    """For callers that keep no account of the service's limits."""
 
 
 class Provider(Protocol):
@@ -29,7 +34,14 @@ class Provider(Protocol):
         ...
 
     async def complete(
-        self, client: httpx.AsyncClient, endpoint: Endpoint, key: Key, body: bytes, *, on_progress: Progress
+        self,
+        client: httpx.AsyncClient,
+        endpoint: Endpoint,
+        key: Key,
+        body: bytes,
+        *,
+        on_progress: Progress,
+        on_headers: Headers = ignore,
     ) -> Reply:
         """One try. Raises AdapterError, or what failures.py makes of it, and never answers with half a reply."""
         ...

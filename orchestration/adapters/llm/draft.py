@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,15 +9,8 @@ from typing import Any
 
 import orjson
 
+from orchestration.adapters.llm.parts import mapping, mend, words
 from orchestration.domain.conversation import BYTES_PER_TOKEN, ToolCall, Usage
-
-
-def load(data: bytes) -> Any:
-    """JSON, also with half a surrogate pair: services cut a character in two between events. ValueError if not."""
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return json.loads(data)
 
 
 @dataclass(slots=True)
@@ -49,19 +41,19 @@ class Draft:
     def take(self, value: Mapping[str, Any]) -> None:
         """One event of a stream, or a whole plain body."""
         self.model = str(value.get("model") or self.model)
-        self._usage = _mapping(value.get("usage")) or self._usage
+        self._usage = mapping(value.get("usage")) or self._usage
         choices = value.get("choices")
-        choice = _mapping(choices[0]) if isinstance(choices, list) and choices else {}
+        choice = mapping(choices[0]) if isinstance(choices, list) and choices else {}
         self.answered = self.answered or bool(choice)
-        self._take_delta(_mapping(choice.get("delta") or choice.get("message")))
+        self._take_delta(mapping(choice.get("delta") or choice.get("message")))
         self.finish_reason = str(choice.get("finish_reason") or self.finish_reason)
 
     def text(self) -> str:
-        return _mend("".join(self._text))
+        return mend("".join(self._text))
 
     def calls(self) -> tuple[ToolCall, ...]:
         return tuple(
-            ToolCall(call.id or f"call_{secrets.token_hex(8)}", call.name, _mend("".join(call.arguments)))
+            ToolCall(call.id or f"call_{secrets.token_hex(8)}", call.name, mend("".join(call.arguments)))
             for call in self._calls
         )
 
@@ -75,22 +67,22 @@ class Draft:
         """What the service counted, else an estimate from the bytes sent and the characters that came."""
         counted = self._usage.get("prompt_tokens"), self._usage.get("completion_tokens")
         if isinstance(counted[0], int) and isinstance(counted[1], int):
-            details = _mapping(self._usage.get("prompt_tokens_details"))
+            details = mapping(self._usage.get("prompt_tokens_details"))
             cached = details.get("cached_tokens") or self._usage.get("prompt_cache_hit_tokens")
             return Usage(counted[0], counted[1], cached if isinstance(cached, int) else 0)
         return Usage(-(-sent // BYTES_PER_TOKEN), -(-self.size // BYTES_PER_TOKEN), estimated=True)
 
     def _take_delta(self, delta: Mapping[str, Any]) -> None:
-        for word in (_words(delta.get("content")), _words(delta.get("refusal"))):
+        for word in (words(delta.get("content")), words(delta.get("refusal"))):
             self.size += len(word)
             self._text.append(word)
-        self.size += len(_words(delta.get("reasoning_content") or delta.get("reasoning")))
+        self.size += len(words(delta.get("reasoning_content") or delta.get("reasoning")))
         calls = delta.get("tool_calls")
         for call in calls if isinstance(calls, list) else ():
-            self._take_call(_mapping(call))
+            self._take_call(mapping(call))
 
     def _take_call(self, delta: Mapping[str, Any]) -> None:
-        function = _mapping(delta.get("function"))
+        function = mapping(delta.get("function"))
         name, arguments = function.get("name") or "", function.get("arguments") or ""
         call = self._call(delta.get("index"), str(delta.get("id") or ""), str(name))
         piece = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
@@ -105,17 +97,3 @@ class Draft:
             self._calls.append(call)
         call.id, call.name = call.id or id_, call.name or name
         return call
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _words(value: object) -> str:
-    if isinstance(value, list):  # parts, as some services answer
-        return "".join(str(_mapping(part).get("text") or "") for part in value)
-    return value if isinstance(value, str) else ""
-
-
-def _mend(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

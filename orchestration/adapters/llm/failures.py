@@ -32,7 +32,19 @@ _TOO_LONG = re.compile(
     r"context.?(length|window|size)|maximum context|prompt is too long|too many (input )?tokens|input is too long",
     re.IGNORECASE,
 )
-_KIND_STATUS = {"rate_limit": 429, "overloaded": 529, "authentication": 401, "permission": 403, "invalid_request": 400}
+_NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)
+_REFUSED_CONTENT = {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
+_KIND_STATUS = {
+    "rate_limit": 429,
+    "overloaded": 529,
+    "authentication": 401,
+    "permission": 403,
+    "billing": 402,
+    "not_found": 404,
+    "request_too_large": 413,
+    "invalid_request": 400,
+}
+_PATHS = {"openai": "/chat/completions", "anthropic": "/v1/messages"}
 
 
 class Busy(AdapterError):
@@ -44,11 +56,19 @@ class Busy(AdapterError):
         self.rate_limited = rate_limited
 
 
-class ContextTooLong(AdapterError):
-    """The conversation is larger than the model's window: shorten it and ask again."""
+class RequestRefused(AdapterError):
+    """The request itself is at fault: another endpoint would have to refuse it as well."""
 
     def __init__(self, message: str) -> None:
         super().__init__(Failure.PERMANENT, message)
+
+
+class ContextTooLong(RequestRefused):
+    """The conversation is larger than the model's window: shorten it and ask again."""
+
+
+class ContentRefused(RequestRefused):
+    """The model or its service will not answer this."""
 
 
 def address(url: str) -> SplitResult:
@@ -165,7 +185,8 @@ def _from_status(
 ) -> AdapterError:
     said = _quote(key, error)
     quota = bool(_QUOTA & {str(error.get("code")), str(error.get("type"))})
-    if status == 402 or (quota and status in {403, 429}):
+    quota = quota or (status in {400, 403} and bool(_NO_CREDIT.search(said)))
+    if status == 402 or (quota and status in {400, 403, 429}):
         message = f"{place(endpoint)} has no credit left ({status}{said}); pay or raise its limit, then go on."
         return AdapterError(Failure.BUDGET, message)
     if status == 429:
@@ -183,13 +204,22 @@ def _client_error(endpoint: Endpoint, status: int, said: str, error: Mapping[str
         return permanent(endpoint, f"refused {source} ({status}{said})")
     if status == 404:
         return permanent(endpoint, f"knows no model {endpoint.model} at {_path(endpoint)} ({status}{said})")
+    if _REFUSED_CONTENT & {str(error.get("code")), str(error.get("type"))}:
+        return ContentRefused(
+            f"{place(endpoint)} will not answer this; its content filter refused it ({status}{said})."
+        )
     if status in {400, 413, 422} and _is_too_long(status, error):
         return ContextTooLong(
             f"The conversation is too long for {endpoint.model} at {place(endpoint)} ({status}{said})."
         )
     if status in {408, 409, 425}:
         return transient(endpoint, f"did not take the request this time ({status}{said})")
-    return permanent(endpoint, f"refused the request ({status}{said})")
+    return RequestRefused(f"{place(endpoint)} refused the request ({status}{said}).")
+
+
+def refused_content(endpoint: Endpoint) -> ContentRefused:
+    """From an answer that ended in a refusal."""
+    return ContentRefused(f"{place(endpoint)} refused to answer: its content filter ended the reply.")
 
 
 def _is_too_long(status: int, error: Mapping[str, Any]) -> bool:
@@ -198,7 +228,13 @@ def _is_too_long(status: int, error: Mapping[str, Any]) -> bool:
 
 
 def _path(endpoint: Endpoint) -> str:
-    return f"{address(endpoint.base_url).path.rstrip('/')}/chat/completions"
+    return join(address(endpoint.base_url).path, _PATHS[endpoint.kind])
+
+
+def join(base_path: str, path: str) -> str:
+    """Base URLs are entered with and without the version that a path begins with."""
+    base = base_path.rstrip("/")
+    return base + (path.removeprefix("/v1") if base.endswith("/v1") else path)
 
 
 def _quote(key: Key, error: Mapping[str, Any]) -> str:

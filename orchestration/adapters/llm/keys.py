@@ -21,6 +21,9 @@ class Key:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._value}"} if self._value else {}
 
+    def api_headers(self) -> dict[str, str]:
+        return {"x-api-key": self._value} if self._value else {}
+
     def hide_in(self, text: str) -> str:
         """`text` without the key: some services quote it in their errors."""
         return text.replace(self._value, "[key]") if self._value else text

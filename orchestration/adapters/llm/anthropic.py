@@ -1,0 +1,112 @@
+"""The wire format of Anthropic's Messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any
+
+from typing_extensions import override
+
+from orchestration.adapters.llm.exchange import HttpProvider, arguments_of, dump
+from orchestration.adapters.llm.keys import Key
+from orchestration.adapters.llm.messages_draft import MessagesDraft
+from orchestration.domain.conversation import Endpoint, Message, ToolCall, ToolSpec
+
+VERSION = "2023-06-01"
+MAX_OUTPUT_TOKENS = 8192  # the service wants a number; every current model accepts this one
+
+_CACHED = {"cache_control": {"type": "ephemeral"}}
+_CHOICES = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
+_VALID_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Anthropic(HttpProvider):
+    path = "/v1/messages"
+
+    @override
+    def draft(self) -> MessagesDraft:
+        return MessagesDraft()
+
+    @override
+    def headers(self, key: Key) -> dict[str, str]:
+        return {"anthropic-version": VERSION, **key.api_headers()}
+
+    @override
+    def encode(
+        self,
+        endpoint: Endpoint,
+        messages: Sequence[Message],
+        tools: Sequence[ToolSpec],
+        *,
+        tool_choice: str | None,
+        max_output_tokens: int | None,
+    ) -> bytes:
+        body: dict[str, Any] = {
+            "model": endpoint.model,
+            "max_tokens": max_output_tokens or MAX_OUTPUT_TOKENS,
+            "messages": _History().of(messages),
+            "stream": True,
+        }
+        system = [message.text for message in messages if message.role == "system" and message.text.strip()]
+        if system:
+            body["system"] = [{"type": "text", "text": "\n\n".join(system)} | _CACHED]
+        if tools:
+            body["tools"] = [_tool(tool) for tool in tools]
+            body["tools"][-1] |= _CACHED
+        if tools and tool_choice:
+            body["tool_choice"] = _CHOICES.get(tool_choice, {"type": "tool", "name": tool_choice})
+        return dump(body)
+
+
+class _History:
+    """Messages as the service wants them: user and assistant in turn, no empty text, ids that it accepts.
+
+    Ids come from any service that answered before; one that is unfit or was used in an earlier turn is renamed.
+    """
+
+    def __init__(self) -> None:
+        self._turns: list[dict[str, Any]] = []
+        self._used: set[str] = set()
+        self._names: dict[str, str] = {}
+        self._numbers = count(1)
+
+    def of(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+        for message in messages:
+            if message.role != "system":
+                self._add("assistant" if message.role == "assistant" else "user", list(self._blocks(message)))
+        last = next((turn for turn in reversed(self._turns) if turn["role"] == "user"), None)
+        if last:
+            last["content"][-1] |= _CACHED
+        return self._turns
+
+    def _add(self, role: str, blocks: list[dict[str, Any]]) -> None:
+        if not blocks:
+            return
+        if self._turns and self._turns[-1]["role"] == role:
+            self._turns[-1]["content"] += blocks
+        else:
+            self._turns.append({"role": role, "content": blocks})
+
+    def _blocks(self, message: Message) -> Iterator[dict[str, Any]]:
+        if message.role == "tool":
+            id_ = self._names.get(message.tool_call_id, message.tool_call_id)
+            yield {"type": "tool_result", "tool_use_id": id_, "content": message.text}
+            return
+        if message.text.strip():
+            yield {"type": "text", "text": message.text}
+        for call in message.tool_calls:
+            yield self._call(call)
+
+    def _call(self, call: ToolCall) -> dict[str, Any]:
+        id_ = call.id
+        while id_ in self._used or not _VALID_ID.fullmatch(id_):
+            id_ = f"call_{next(self._numbers)}"
+        self._used.add(id_)
+        self._names[call.id] = id_
+        return {"type": "tool_use", "id": id_, "name": call.name, "input": arguments_of(call)}
+
+
+def _tool(tool: ToolSpec) -> dict[str, Any]:
+    return {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
