@@ -12,6 +12,7 @@ from orchestration.adapters.git.store import BareRepository
 from orchestration.adapters.git.values import Person
 from orchestration.adapters.git.workspaces import Workspace
 from orchestration.adapters.sandbox import Box
+from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.handoffs import CheckResult, Evidence, SubmittedHandoff, objections
 from orchestration.domain.texts import first_line, storable
 from orchestration.models import Attempt
@@ -87,8 +88,17 @@ class Inspection:
         return self.evidence
 
     def object_to(self, handoff: SubmittedHandoff, box: Box, cancellation: Cancellation) -> list[str]:
-        """Why the claim of complete is not believed, with the tail of what failed, for the agent."""
-        evidence = self.look(handoff.summary, box, cancellation)
+        """Why the claim of complete is not believed, with the tail of what failed, for the agent.
+
+        Work that the snapshot refuses is an objection too: the agent can take the nested repository out again.
+        """
+        self.evidence = None  # what was found earlier says nothing about what is there now
+        try:
+            evidence = self.look(handoff.summary, box, cancellation)
+        except AdapterError as error:
+            if error.kind is not Failure.PERMANENT:
+                raise
+            return [str(error)]
         found = objections(self._attempt.subtask.kind, evidence)
         return found + [f"`{one.command}` printed:\n{one.output[-3000:]}" for one in evidence.checks if not one.passed]
 

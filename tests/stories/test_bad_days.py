@@ -222,3 +222,14 @@ def test_an_agent_is_told_why_its_work_is_not_complete_and_may_mend_it(install, 
     refused = [one.last_text for one in installation.service.requests if "Not complete yet" in one.last_text]
     assert len(refused) == 1
     assert "grep -q right value.txt" in refused[0]
+
+
+def test_work_that_cannot_be_committed_can_be_mended_too(install, repository):
+    calls = [
+        ("bash", {"command": "mkdir sub && git init -q sub && echo x > sub/file"}),
+        handoff(),
+        ("bash", {"command": "rm -rf sub/.git"}),
+        handoff(),
+    ]
+    done = install(team([GOOD_PLAN], lambda _: calls)).run(repository, "--wait")
+    assert (done.code, done.last["landed"]) == (0, 1)
