@@ -1,46 +1,99 @@
-"""A swarm's figures, from what was really executed. Times in seconds, steps are model turns."""
+"""A swarm's figures, from what was really executed. Times are seconds since its start, steps are model turns."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from orchestration.domain import graph
-from orchestration.domain.states import ATTEMPT_LIVE, AttemptStatus
+from orchestration.domain.states import ATTEMPT_LIVE, AttemptStatus, EntryStatus
+
+COMPARISON = (
+    "An estimate: the times of all attempts and planner calls added up, as if a single agent had worked alone. "
+    "No single agent was really run."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptFacts:
+    """`landed` is when its change was on the branch; `plan` is the number of the planner call that asked for it."""
+
     subtask: str
+    number: int
     level: int
     status: AttemptStatus
     steps: int
     tool_calls: int
-    seconds: float
+    start: float
+    end: float
+    landed: float | None = None
+    plan: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Planning:
-    """The planner's own turns, which stand before everything else on the critical path."""
+class PlanFacts:
+    """One planner call; `parent` is the subtask that it splits, empty for the planner of the swarm."""
 
+    number: int
+    steps: int
+    start: float
+    end: float
+    parent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeFacts:
+    """`waited` is the time from handoff to landed, of an entry that landed."""
+
+    status: EntryStatus
+    conflicted: bool
+    waited: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Model calls of one role at one endpoint."""
+
+    role: str
+    endpoint: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    estimated_calls: int
+
+
+@dataclass(frozen=True)
+class Executed:
+    """Everything that the figures are made of. `needs` and `parents` are names by name."""
+
+    wall_s: float
+    attempts: Sequence[AttemptFacts] = ()
+    plans: Sequence[PlanFacts] = ()
+    merges: Sequence[MergeFacts] = ()
+    usage: Sequence[Usage] = ()
+    needs: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    parents: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One piece of the chain that decided how long it took."""
+
+    kind: str  # plan, attempt
+    name: str
+    number: int
     steps: int
     seconds: float
 
 
-def statistics(
-    attempts: Sequence[AttemptFacts],
-    dependencies: Mapping[str, Iterable[str]],
-    planning: Planning,
-    *,
-    wall_s: float,
-) -> dict[str, Any]:
-    """The figures of SwarmStats. The sequential estimate is the sum of all turns' times, one after another."""
-    steps, seconds = _by_subtask(attempts)
-    chain, chain_steps = graph.longest_chain(dependencies, steps)
-    _, chain_seconds = graph.longest_chain(dependencies, seconds)
-    sequential = planning.seconds + sum(one.seconds for one in attempts)
+def statistics(executed: Executed) -> dict[str, Any]:
+    """The figures of SwarmStats. What is not measured is left out, never told as zero."""
+    attempts, wall = executed.attempts, executed.wall_s
+    chain = executed_chain(executed)
+    pieces: list[_Piece] = [*attempts, *executed.plans]
+    sequential = sum(_took(one, wall) for one in pieces)
     return {
         "subagents_spawned": len(attempts),
         "subagents_completed": sum(one.status is AttemptStatus.COMPLETE for one in attempts),
@@ -48,27 +101,100 @@ def statistics(
             one.status not in ATTEMPT_LIVE and one.status is not AttemptStatus.COMPLETE for one in attempts
         ),
         "total_tool_calls": sum(one.tool_calls for one in attempts),
-        "critical_path": list(chain),
-        "critical_path_steps": round(chain_steps) + planning.steps,
-        "critical_path_s": round(chain_seconds + planning.seconds, 3),
-        "wall_s": round(wall_s, 3),
+        "critical_path": list(dict.fromkeys(link.name for link in chain if link.kind == "attempt")),
+        "critical_chain": [_told(link) for link in chain],
+        "critical_path_steps": sum(link.steps for link in chain),
+        "critical_path_s": round(min(sum(link.seconds for link in chain), wall, sequential), 3),
+        "wall_s": round(wall, 3),
         "sequential_estimate_s": round(sequential, 3),
-        "speedup": round(sequential / wall_s, 2) if wall_s > 0 else 0.0,
-        "levels": _levels(attempts),
+        "speedup": round(sequential / wall, 2) if wall > 0 else 0.0,
+        "comparison": COMPARISON,
+        "levels": _levels(attempts, wall),
+        "usage": [_usage(one) for one in executed.usage],
+        "merges": _merges(executed.merges),
     }
 
 
-def _by_subtask(attempts: Sequence[AttemptFacts]) -> tuple[dict[str, float], dict[str, float]]:
-    """What each subtask really took, its failed attempts included: they stood in the way too."""
-    steps: dict[str, float] = defaultdict(float)
-    seconds: dict[str, float] = defaultdict(float)
-    for one in attempts:
-        steps[one.subtask] += one.steps
-        seconds[one.subtask] += one.seconds
-    return steps, seconds
+def executed_chain(executed: Executed) -> tuple[Link, ...]:
+    """From the last landing back through what each piece really waited for: the landing of a dependency, an earlier
+    attempt, or the planner call that asked for it; for a planner call, the handoff before it."""
+    chain: list[Link] = []
+    here: _Piece | None = _last(executed)
+    while here is not None:
+        chain.append(_link(here, executed.wall_s))
+        after = here
+        here = max(_before(after, executed), key=lambda one: _ready(one, after), default=None)
+    return tuple(reversed(chain))
 
 
-def _levels(attempts: Sequence[AttemptFacts]) -> list[dict[str, Any]]:
+_Piece = AttemptFacts | PlanFacts
+
+
+def _last(executed: Executed) -> _Piece | None:
+    pieces: list[_Piece] = [*executed.attempts, *executed.plans]
+    landed = [one for one in pieces if isinstance(one, AttemptFacts) and one.landed is not None]
+    return max(landed or pieces, key=_ready, default=None)
+
+
+def _ready(one: _Piece, after: _Piece | None = None) -> float:
+    """When `after` could build on it: planners and retries wait for a handoff, all others for its landing."""
+    if isinstance(one, PlanFacts) or one.landed is None or isinstance(after, PlanFacts):
+        return one.end
+    return one.end if after and after.subtask == one.subtask else max(one.landed, one.end)
+
+
+def _before(piece: _Piece, executed: Executed) -> list[_Piece]:
+    """What it may have waited for: of these, the one that was ready last decided when it could start."""
+    if isinstance(piece, PlanFacts):
+        found = _before_plan(piece, executed)
+    else:
+        found = [plan for plan in executed.plans if plan.number == piece.plan]
+        wanted = {piece.subtask, *executed.needs.get(piece.subtask, ())}
+        found += [one for one in executed.attempts if _belongs(one.subtask, wanted, executed.parents)]
+    # An earlier start, so that the walk ends whatever the clocks say.
+    return [one for one in found if one.start < piece.start and _ready(one, piece) <= piece.start]
+
+
+def _before_plan(plan: PlanFacts, executed: Executed) -> list[_Piece]:
+    plans = [one for one in executed.plans if one.number < plan.number]
+    if not plan.parent:
+        return [*plans, *executed.attempts]
+    wanted = {plan.parent, *executed.needs.get(plan.parent, ())}
+    return [*plans, *(one for one in executed.attempts if _belongs(one.subtask, wanted, executed.parents))]
+
+
+def _belongs(name: str, wanted: set[str], parents: Mapping[str, str]) -> bool:
+    """Whether it is one of these or part of one."""
+    while name:
+        if name in wanted:
+            return True
+        name = parents.get(name, "")
+    return False
+
+
+def _took(piece: _Piece, wall: float) -> float:
+    """Clocks of several machines may disagree; nothing happened before the start or after the end."""
+    return max(0.0, min(piece.end, wall) - max(piece.start, 0.0))
+
+
+def _link(piece: _Piece, wall: float) -> Link:
+    seconds = _took(piece, wall)
+    if isinstance(piece, PlanFacts):
+        return Link("plan", piece.parent, piece.number, piece.steps, seconds)
+    return Link("attempt", piece.subtask, piece.number, piece.steps, seconds)
+
+
+def _told(link: Link) -> dict[str, Any]:
+    return {
+        "kind": link.kind,
+        "name": link.name,
+        "number": link.number,
+        "steps": link.steps,
+        "seconds": round(link.seconds, 3),
+    }
+
+
+def _levels(attempts: Sequence[AttemptFacts], wall: float) -> list[dict[str, Any]]:
     grouped: dict[int, list[AttemptFacts]] = defaultdict(list)
     for one in attempts:
         grouped[one.level].append(one)
@@ -78,7 +204,39 @@ def _levels(attempts: Sequence[AttemptFacts]) -> list[dict[str, Any]]:
             "subagents": len(members),
             "max_steps": max(one.steps for one in members),
             "total_steps": sum(one.steps for one in members),
-            "seconds": round(max(one.seconds for one in members), 3),
+            "seconds": round(max(_took(one, wall) for one in members), 3),
         }
         for level, members in sorted(grouped.items())
     ]
+
+
+def _usage(one: Usage) -> dict[str, Any]:
+    return {
+        "role": one.role,
+        "endpoint": one.endpoint,
+        "calls": one.calls,
+        "input_tokens": one.input_tokens,
+        "output_tokens": one.output_tokens,
+        "cost_usd": round(one.cost_usd, 6),
+        "estimated_calls": one.estimated_calls,
+    }
+
+
+def _merges(merges: Sequence[MergeFacts]) -> dict[str, Any]:
+    waits = sorted(one.waited for one in merges if one.waited is not None)
+    counts: dict[str, Any] = {
+        "landed": sum(one.status is EntryStatus.LANDED for one in merges),
+        "conflicted": sum(one.conflicted for one in merges),
+        "rejected": sum(one.status is EntryStatus.REJECTED for one in merges),
+    }
+    if waits:
+        counts |= {f"handoff_to_landed_p{part}_s": round(quantile(waits, part / 100), 3) for part in (50, 95)}
+    return counts
+
+
+def quantile(ordered: Sequence[float], part: float) -> float:
+    """Of values in order, at least one: between neighbours by proportion."""
+    place = (len(ordered) - 1) * part
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)

@@ -1,39 +1,123 @@
-"""A swarm's figures, read from its rows."""
+"""A swarm's figures and a repository's experience, read from their rows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
+from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
-from orchestration.domain.states import AttemptStatus, IterationStatus
-from orchestration.domain.stats import AttemptFacts, Planning, statistics
-from orchestration.models.swarms import Swarm
-from orchestration.models.work import Attempt
+from orchestration.domain.states import AttemptStatus, EntryStatus
+from orchestration.domain.stats import AttemptFacts, Executed, MergeFacts, PlanFacts, Usage, statistics
+from orchestration.models.merges import MergeEntry
+from orchestration.models.swarms import PlanIteration, Swarm
+from orchestration.models.work import Attempt, Subtask
 
 
 def statistics_of(swarm: Swarm) -> dict[str, Any]:
     """The figures so far; `wall_s` runs to the swarm's end, or to now."""
-    attempts = Attempt.objects.filter(subtask__swarm=swarm).select_related("subtask")
-    subtasks = swarm.subtasks.prefetch_related("dependencies")
-    first = swarm.iterations.filter(status=IterationStatus.DONE).first()  # the later ones run beside the work
+    subtasks = list(swarm.subtasks.prefetch_related("dependencies"))
+    needs = {row.name: [needed.name for needed in row.dependencies.all()] for row in subtasks}
     return statistics(
-        [_facts(one) for one in attempts],
-        {row.name: [needed.name for needed in row.dependencies.all()] for row in subtasks},
-        Planning(first.steps, (first.finished_at - first.started_at).total_seconds())
-        if first and first.finished_at
-        else Planning(0, 0.0),
-        wall_s=((swarm.finished_at or timezone.now()) - swarm.created_at).total_seconds(),
+        executed(
+            swarm,
+            subtasks,
+            list(Attempt.objects.filter(subtask__swarm=swarm).order_by("pk")),
+            needs=needs,
+            entries=list(swarm.merge_entries.all()),
+            iterations=list(swarm.iterations.all()),
+            now=timezone.now(),
+        )
     )
 
 
-def _facts(attempt: Attempt) -> AttemptFacts:
-    end = attempt.finished_at or timezone.now()
+def executed(
+    swarm: Swarm,
+    subtasks: Sequence[Subtask],
+    attempts: Sequence[Attempt],
+    *,
+    needs: dict[str, list[str]],
+    entries: Sequence[MergeEntry],
+    iterations: Sequence[PlanIteration],
+    now: datetime,
+) -> Executed:
+    """From all rows of the swarm; what still runs has lasted until `now`. Asks the database only for its usage."""
+    clock = _Clock(swarm, now)
+    by_id = {row.pk: row for row in subtasks}
+    numbers = {one.pk: one.number for one in iterations}
+    landed = {entry.attempt_id: entry.finished_at for entry in entries if entry.status == EntryStatus.LANDED}
+    return Executed(
+        wall_s=max(0.0, clock.at(swarm.finished_at)),
+        attempts=[_attempt(one, by_id[one.subtask_id], clock, landed.get(one.pk), numbers) for one in attempts],
+        plans=[_plan(one, by_id, clock) for one in iterations],
+        merges=[_merge(entry) for entry in entries],
+        usage=usage_of(swarm),
+        needs=needs,
+        parents={row.name: by_id[row.parent_id].name for row in subtasks if row.parent_id},
+    )
+
+
+class _Clock:
+    def __init__(self, swarm: Swarm, now: datetime) -> None:
+        self._start = swarm.created_at
+        self._now = now
+
+    def at(self, when: datetime | None) -> float:
+        return ((when or self._now) - self._start).total_seconds()
+
+
+def _attempt(
+    attempt: Attempt, subtask: Subtask, clock: _Clock, landed: datetime | None, numbers: dict[int, int]
+) -> AttemptFacts:
     return AttemptFacts(
-        subtask=attempt.subtask.name,
-        level=attempt.subtask.level,
+        subtask=subtask.name,
+        number=attempt.number,
+        level=subtask.level,
         status=AttemptStatus(attempt.status),
         steps=attempt.steps,
         tool_calls=attempt.tool_calls,
-        seconds=(end - attempt.started_at).total_seconds() if attempt.started_at else 0.0,
+        start=clock.at(attempt.started_at or attempt.finished_at),
+        end=clock.at(attempt.finished_at),
+        landed=clock.at(landed) if landed else None,
+        plan=numbers.get(subtask.iteration_id, 0),
     )
+
+
+def _plan(one: PlanIteration, by_id: dict[int, Subtask], clock: _Clock) -> PlanFacts:
+    parent = by_id[one.parent_id].name if one.parent_id else ""
+    return PlanFacts(one.number, one.steps, clock.at(one.started_at), clock.at(one.finished_at), parent)
+
+
+def _merge(entry: MergeEntry) -> MergeFacts:
+    waited = None
+    if entry.status == EntryStatus.LANDED and entry.finished_at:
+        waited = max(0.0, (entry.finished_at - entry.enqueued_at).total_seconds())
+    return MergeFacts(
+        EntryStatus(entry.status), entry.status == EntryStatus.CONFLICT or bool(entry.conflict_paths), waited
+    )
+
+
+def usage_of(swarm: Swarm) -> list[Usage]:
+    """What the model services were asked, by role and endpoint."""
+    rows = swarm.model_calls.order_by("purpose", "endpoint__name").values("purpose", "endpoint__name")
+    summed = rows.annotate(
+        calls=Count("pk"),
+        sent=Sum("input_tokens"),
+        got=Sum("output_tokens"),
+        cost=Sum("cost_usd"),
+        guessed=Count("pk", filter=Q(estimated=True)),
+    )
+    return [
+        Usage(
+            role=row["purpose"],
+            endpoint=row["endpoint__name"],
+            calls=row["calls"],
+            input_tokens=row["sent"],
+            output_tokens=row["got"],
+            cost_usd=float(row["cost"]),
+            estimated_calls=row["guessed"],
+        )
+        for row in summed
+    ]

@@ -19,6 +19,7 @@ from orchestration.web import banners, looks, markup, words
 register = template.Library()
 
 register.filter("duration", words.duration)
+register.filter("span", words.span)
 register.filter("money", words.money)
 register.filter("tokens", words.tokens)
 register.filter("size", words.size)

@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from orchestration.domain.states import (
@@ -16,25 +15,25 @@ from orchestration.domain.states import (
     ENTRY_OPEN,
     SUBTASK_SETTLED,
     SWARM_OVER,
-    AttemptStatus,
     SubtaskStatus,
     SwarmStatus,
 )
-from orchestration.domain.stats import AttemptFacts, Planning, statistics
+from orchestration.domain.stats import Executed, statistics
 from orchestration.models import Attempt, CheckRun, Event, MergeEntry, PlanIteration, Subtask, Swarm
+from orchestration.models.figures import executed
 from orchestration.reads.results import Fetch, fetch_of
 from orchestration.web import diagrams
 from orchestration.web import timeline as timelines
 from orchestration.web.bars import Bar, bar
 from orchestration.web.looks import look
-from orchestration.web.words import counted, duration
+from orchestration.web.words import counted, duration, span
 
 MOST_EVENTS = 50
 MOST_LISTED = 60
 MOST_ROWS = 40
 MOST_LANDED = 5
 MOST_OUTPUT = 4000
-NOTHING_YET: dict[str, Any] = statistics((), {}, Planning(steps=0, seconds=0.0), wall_s=0.0)
+NOTHING_YET: dict[str, Any] = statistics(Executed(wall_s=0.0))
 _MOVING_FIRST = {
     role: at
     for at, role in enumerate(
@@ -251,12 +250,9 @@ class SwarmPanels:
     def folded_rows(self) -> int:
         return sum(bool(self.runs[subtask.pk]) for subtask in self.subtasks) - len(self.timeline.rows)
 
-    @cached_property
+    @property
     def critical(self) -> list[str]:
-        ends = {
-            self.by_id[pk].name: self._at(runs[-1].finished_at or self.now) for pk, runs in self.runs.items() if runs
-        }
-        return timelines.critical_chain(ends, self.needs)
+        return list(self.stats["critical_path"])
 
     def _row(self, subtask: Subtask, *, critical: bool) -> timelines.Row:
         href = f"/subtasks/{subtask.public_id}/"
@@ -314,36 +310,28 @@ class SwarmPanels:
         """Written once at the end; until then reckoned from what has been done so far."""
         if self.swarm.stats:
             return NOTHING_YET | dict(self.swarm.stats)
-        attempts = [
-            AttemptFacts(
-                subtask=attempt.subtask.name,
-                level=attempt.subtask.level,
-                status=AttemptStatus(attempt.status),
-                steps=attempt.steps,
-                tool_calls=attempt.tool_calls,
-                seconds=self._took(attempt.started_at, attempt.finished_at),
+        return statistics(
+            executed(
+                self.swarm,
+                self.subtasks,
+                self.attempts,
+                needs=self.needs,
+                entries=self.entries,
+                iterations=self.iterations,
+                now=self.now,
             )
-            for attempt in self.attempts
+        )
+
+    @property
+    def merges(self) -> list[tuple[str, str]]:
+        """In words, for the panel; what was not measured has no line."""
+        told = self.stats["merges"]
+        counts = [(word.title(), str(told[word])) for word in ("landed", "conflicted", "rejected") if word in told]
+        waits = [(part, told.get(f"handoff_to_landed_p{part}_s")) for part in (50, 95)]
+        words = {50: "half landed within", 95: "95 of 100 within"}
+        return counts + [
+            (f"Handed off, {words[part]}", span(seconds)) for part, seconds in waits if seconds is not None
         ]
-        planning = Planning(
-            steps=sum(one.steps for one in self.iterations),
-            seconds=sum(self._took(one.started_at, one.finished_at) for one in self.iterations),
-        )
-        return statistics(attempts, self.needs, planning, wall_s=self.wall)
-
-    def _took(self, start: datetime | None, end: datetime | None) -> float:
-        return ((end or self.now) - start).total_seconds() if start else 0.0
-
-    @cached_property
-    def purposes(self) -> list[dict[str, Any]]:
-        rows = self.swarm.model_calls.values("purpose").annotate(
-            calls=Count("pk"),
-            tokens_in=Sum("input_tokens"),
-            tokens_out=Sum("output_tokens"),
-            cost=Sum("cost_usd"),
-            estimated=Count("pk", filter=Q(estimated=True)),
-        )
-        return [dict(row) for row in rows.order_by("purpose")]
 
     @property
     def stopping(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 ROW = 26.0
@@ -106,13 +106,3 @@ def step_for(span: float) -> int:
 def _ticks(span: float, scale: float) -> list[Tick]:
     step = step_for(span)
     return [Tick(round(at * scale, 2), at) for at in range(0, int(span) + 1, step) if at * scale <= 97]
-
-
-def critical_chain(ends: Mapping[str, float], needs: Mapping[str, Collection[str]]) -> list[str]:
-    """The chain that decided the end: from the last to finish back to whichever dependency finished last."""
-    chain: list[str] = []
-    here = max(ends, key=lambda key: (ends[key], key), default=None)
-    while here is not None and here not in chain:
-        chain.append(here)
-        here = max((need for need in needs.get(here, ()) if need in ends), key=ends.__getitem__, default=None)
-    return chain[::-1]

@@ -25,6 +25,11 @@ def duration(seconds: float) -> str:
     return "0 s"
 
 
+def span(seconds: float) -> str:
+    """As `duration`, but what is short keeps its tenths: `0.4 s`."""
+    return f"{max(0.0, seconds):.1f} s" if seconds < 10 else duration(seconds)
+
+
 def ago(when: datetime, now: datetime) -> str:
     seconds = (now - when).total_seconds()
     return "now" if seconds < 5 else f"{' '.join(duration(seconds).split()[:2])} ago"

@@ -42,7 +42,7 @@ def busy_swarm(repository: Repository, **fields: object) -> Swarm:
     now = timezone.now()
     began = now - timedelta(minutes=18)
     swarm = make.make_swarm(repository, created_at=began, cost_usd="4.18", tokens=1_900_000, **fields)
-    swarm.iterations.update(scratchpad=SCRATCHPAD, started_at=began)
+    swarm.iterations.update(scratchpad=SCRATCHPAD, started_at=began, finished_at=began + timedelta(seconds=4))
     subtasks: dict[str, Subtask] = {}
     for name, (needs, status) in PLAN.items():
         wait = f"Waits for {' and '.join(needs)}." if status == "pending" else ""
@@ -51,7 +51,7 @@ def busy_swarm(repository: Repository, **fields: object) -> Swarm:
         )
     for at, (name, subtask) in enumerate(subtasks.items()):
         if subtask.status != "pending":
-            _work(subtask, began + timedelta(minutes=subtask.level * 4, seconds=7 * at), name)
+            _work(subtask, began + timedelta(minutes=subtask.level * 4, seconds=5 + 7 * at), name)
     for kind, facts in EVENTS:
         make.make_event(swarm, kind, **facts)
     return swarm
@@ -85,7 +85,10 @@ def _land(subtask: Subtask, attempt: object) -> None:
             status_reason="Both changed the same lines.",
         )
     elif entry:
-        make.make_entry(attempt, status=entry)  # type: ignore[arg-type]
+        handed_off = attempt.finished_at  # type: ignore[attr-defined]
+        landed = {"finished_at": handed_off + timedelta(seconds=4)} if entry == "landed" else {}
+        row = make.make_entry(attempt, status=entry, **landed)  # type: ignore[arg-type]
+        type(row).objects.filter(pk=row.pk).update(enqueued_at=handed_off)
     if subtask.status == "failed":
         subtask.status_reason = "All 3 attempts failed. The acceptance check `make lint` did not pass (exit code 1)."
         subtask.save()

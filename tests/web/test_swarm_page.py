@@ -190,7 +190,7 @@ def test_checks_of_the_last_commit_are_shown_with_their_output(house: House):
 def test_statistics_of_the_end_are_those_that_were_written(house: House):
     swarm = make.make_swarm(house.repository, status="succeeded", stats={"speedup": 7.25, "subagents_spawned": 41})
     page = text_of(page_of(house, swarm))
-    assert "Speed-up 7.25" in page
+    assert "Speed-up against that estimate 7.25" in page
     assert "Attempts 41" in page
 
 
@@ -199,12 +199,34 @@ def test_model_calls_are_told_by_role(house: House, busy: Swarm):
         busy.model_calls.create(
             endpoint=busy.endpoint, purpose=purpose, input_tokens=tokens, output_tokens=10, cost_usd="0.5"
         )
-    assert [
-        (row["purpose"], row["calls"], row["tokens_in"]) for row in SwarmPanels(busy, may_steer=False).purposes
-    ] == [
-        ("planner", 1, 1200),
-        ("worker", 2, 7000),
+    told = SwarmPanels(busy, may_steer=False).stats["usage"]
+    assert [(row["role"], row["endpoint"], row["calls"], row["input_tokens"]) for row in told] == [
+        ("planner", busy.endpoint.name, 1, 1200),
+        ("worker", busy.endpoint.name, 2, 7000),
     ]
+    assert f"worker {busy.endpoint.name} 2 7.0 k 20 $1.00" in text_of(page_of(house, busy))
+
+
+def test_the_comparison_with_a_single_agent_is_called_an_estimate(house: House, busy: Swarm):
+    page = text_of(page_of(house, busy))
+    assert "A single agent, estimated" in page
+    assert "Speed-up, estimated" in page
+    assert "No single agent was really run." in page
+
+
+def test_the_statistics_name_the_chain_and_the_merges(house: House, busy: Swarm):
+    page = text_of(page_of(house, busy))
+    assert "The chain that decided the time" in page
+    assert "Planner, call 1" in page
+    assert "Landed 4 Conflicted 1 Rejected 0 Handed off, half landed within" in page
+
+
+def test_what_never_was_measured_is_not_told_as_zero(house: House):
+    make.make_entry(make.make_attempt(make.make_subtask(house.swarm), status="complete"))
+    page = text_of(page_of(house, house.swarm))
+    assert "Landed 0 Conflicted 0 Rejected 0" in page
+    assert "landed within" not in page
+    assert "Cache" not in page
 
 
 def test_a_demo_is_labelled(house: House):

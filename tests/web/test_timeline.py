@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.web.timeline import HEAD, MOST_TICKS, ROW, SHORTEST, Row, Run, critical_chain, layout, step_for
+from orchestration.web.timeline import HEAD, MOST_TICKS, ROW, SHORTEST, Row, Run, layout, step_for
 
 
 def run(start: float, end: float | None, role: str = "done") -> Run:
@@ -73,17 +73,3 @@ def test_a_swarm_of_this_moment_has_a_picture():
     timeline = layout([], now=0, over=False)
     assert timeline.rows == ()
     assert timeline.ticks[0].seconds == 0
-
-
-def test_the_critical_chain_follows_the_latest_dependency():
-    ends = {"a": 10.0, "b": 30.0, "c": 20.0, "d": 50.0, "e": 45.0}
-    needs = {"d": ["b", "c"], "b": ["a"], "e": ["c"]}
-    assert critical_chain(ends, needs) == ["a", "b", "d"]
-
-
-def test_the_critical_chain_of_nothing_is_nothing():
-    assert critical_chain({}, {}) == []
-
-
-def test_dependencies_that_never_ran_are_not_in_the_chain():
-    assert critical_chain({"b": 1.0}, {"b": ["a"]}) == ["b"]
