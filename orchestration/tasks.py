@@ -9,12 +9,18 @@ from orchestration.stages import execute as executing
 from orchestration.stages import finish as finishing
 from orchestration.stages import merge as merging
 from orchestration.stages import plan as planning
+from orchestration.stages import subplan as splitting
 from orchestration.stages import tick as ticking
 
 
 @shared_task(name="orchestration.plan", ignore_result=True)
 def plan(swarm_id: int) -> None:
     planning.plan(swarm_id)
+
+
+@shared_task(name="orchestration.subplan", ignore_result=True)
+def subplan(subtask_id: int) -> None:
+    splitting.subplan(subtask_id)
 
 
 @shared_task(name="orchestration.dispatch", ignore_result=True)

@@ -117,6 +117,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "dispatch"
 CELERY_TASK_ROUTES = {
     "orchestration.plan": {"queue": "plan"},
+    "orchestration.subplan": {"queue": "plan"},
     "orchestration.dispatch": {"queue": "dispatch"},
     "orchestration.finish": {"queue": "check"},
     "orchestration.execute": {"queue": "execute"},

@@ -16,6 +16,9 @@ from orchestration.domain.planning import SubmittedPlan, parse_plan
 MAX_TURNS = 40
 CUT_OFF = "Your answer was cut off: make the plan shorter, the rest can follow in the next iteration."
 
+NOT_RUN = "Not run: the plan came first."
+ACCEPTED = "The plan was taken."
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -39,6 +42,7 @@ def plan(
             continue
         found, problems = _read(reply, submitted, judge)
         if found:
+            _close(conversation, reply, submitted)
             return Planned(found, first_problems)
         if reply.finish_reason == "length":
             problems = [*problems, CUT_OFF]
@@ -64,9 +68,15 @@ def _read(
     return (None, problems) if problems else (parsed, [])
 
 
+def _close(conversation: Conversation, reply: Reply, submitted: ToolCall | None) -> None:
+    """Every call has its answer, so that the conversation can go on in a later iteration."""
+    for call in reply.tool_calls:
+        conversation.answer(call.id, ACCEPTED if call is submitted else NOT_RUN)
+
+
 def _ask_again(conversation: Conversation, reply: Reply, submitted: ToolCall | None, problems: list[str]) -> None:
     text = prompts.render("planner-repair", problems=" ".join(problems))
     for call in reply.tool_calls:
-        conversation.answer(call.id, text if call is submitted else "Not run: the plan came first.")
+        conversation.answer(call.id, text if call is submitted else NOT_RUN)
     if not reply.tool_calls:
         conversation.tell(text)

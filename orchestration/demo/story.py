@@ -75,14 +75,14 @@ def _answer(request: Request) -> Turn:
 
 
 def _plan(request: Request) -> Turn:
-    """What is planned already is told by the prompt: every task with its status."""
-    known = _statuses("\n".join(_texts_before_first_turn(request)))
+    """What is planned already is told by the newest list of tasks with their status, in whichever message it is."""
+    known, turns = _newest_list(request), _turns_since_asked(request)
     looks = _offered(request, _LOOKS_AGAIN if known else _LOOKS)
-    if request.turns < len(looks):
-        return looks[request.turns]
+    if turns < len(looks):
+        return looks[turns]
     if not known:
         return _submit(request, FIRST_PLAN, done=False, state="Nothing is built yet.", why=_WHY_FIRST)
-    if request.turns > len(looks):  # the plan was refused: there is nothing else to plan
+    if turns > len(looks):  # the plan was refused: there is nothing else to plan
         return _submit(request, (), done=True, state="", why="My last plan was refused, so I add nothing.")
     return _again(request, known)
 
@@ -132,12 +132,17 @@ def _submit(request: Request, tasks: Iterable[PlannedTask], *, done: bool, state
     return Turn("", (("submit_plan", plan),))
 
 
-def _texts_before_first_turn(request: Request) -> Iterable[str]:
-    for message in request.messages:
-        if message.get("role") == "assistant":
-            return
-        if message.get("role") == "user":
-            yield text_of(message)
+def _newest_list(request: Request) -> dict[str, SubtaskStatus]:
+    """A list is sent again only when it changed, so it may stand in an older message than the last."""
+    texts = (text_of(message) for message in reversed(request.messages) if message.get("role") == "user")
+    return next(filter(None, map(_statuses, texts)), {})
+
+
+def _turns_since_asked(request: Request) -> int:
+    """Answers to the newest question: those before it belong to earlier iterations."""
+    roles = [message.get("role") for message in request.messages]
+    asked = len(roles) - 1 - roles[::-1].index("user") if "user" in roles else 0
+    return roles[asked:].count("assistant")
 
 
 def _statuses(text: str) -> dict[str, SubtaskStatus]:

@@ -30,6 +30,7 @@ class Noun(StrEnum):
 
 class Stage(StrEnum):
     PLAN = "plan"
+    SUBPLAN = "subplan"
     DISPATCH = "dispatch"
     EXECUTE = "execute"
     MERGE = "merge"
@@ -65,17 +66,19 @@ def kind_of(status: Status) -> str:
     return f"{NOUN_OF[type(status)]}.{status}"
 
 
-# Which stages look again after an event. Execute is woken with the attempt, the others with the swarm.
-_COLLECT = (Stage.DISPATCH, Stage.PLAN)
+# Which stages look again after an event. Execute is woken with the attempt, subplan with the subtask that waits for
+# its parts (itself, or the one that the row is a part of), the others with the swarm.
+_COLLECT = (Stage.DISPATCH, Stage.PLAN, Stage.SUBPLAN)
 NUDGES: Mapping[str, tuple[Stage, ...]] = {
     "swarm.submitted": (Stage.PLAN,),
     "swarm.planning": (Stage.PLAN,),
     "swarm.running": (Stage.DISPATCH, Stage.PLAN, Stage.MERGE),
     "swarm.finalizing": (Stage.FINISH,),
     "plan.done": _COLLECT,
-    "plan.failed": (Stage.PLAN,),
-    "plan.lost": (Stage.PLAN,),
+    "plan.failed": (Stage.PLAN, Stage.SUBPLAN, Stage.DISPATCH),
+    "plan.lost": (Stage.PLAN, Stage.SUBPLAN),
     "subtask.pending": (Stage.DISPATCH,),
+    "subtask.waiting": (Stage.SUBPLAN,),
     "subtask.complete": _COLLECT,
     "subtask.failed": _COLLECT,
     "subtask.timed_out": _COLLECT,
@@ -84,6 +87,9 @@ NUDGES: Mapping[str, tuple[Stage, ...]] = {
     "subtask.cancelled": _COLLECT,
     "attempt.assigned": (Stage.EXECUTE,),
     "merge_entry.queued": (Stage.MERGE,),
+    "merge_entry.landed": (Stage.DISPATCH,),
+    "merge_entry.conflict": (Stage.DISPATCH,),
+    "merge_entry.rejected": (Stage.DISPATCH,),
 }
 
 

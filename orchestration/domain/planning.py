@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -121,8 +121,16 @@ def single_task_plan(request: str) -> SubmittedPlan:
     )
 
 
-def should_plan(*, iterations: int, new_handoffs: int, active: int, capacity: bool, done: bool) -> bool:
-    """Until the planner is done, where there is room: at first, after 3 handoffs, or with nothing active."""
-    if done or not capacity:
-        return False
-    return iterations == 0 or active == 0 or new_handoffs >= REPLAN_AFTER_HANDOFFS
+def should_plan(
+    *, iterations: int, new_handoffs: int, active: int, capacity: bool, done: bool, unseen_failures: bool = False
+) -> bool:
+    """Until the planner is done, where there is room: at first, after 3 handoffs, or with nothing active. One that is
+    done is asked once more when nothing is active and it has not heard of something that failed."""
+    if done:
+        return active == 0 and unseen_failures
+    return capacity and (iterations == 0 or active == 0 or new_handoffs >= REPLAN_AFTER_HANDOFFS)
+
+
+def repeats(plan: SubmittedPlan, known: Collection[str]) -> bool:
+    """Whether it names only what is planned already."""
+    return bool(plan.tasks) and all(task.name in known for task in plan.tasks)

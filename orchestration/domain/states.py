@@ -85,7 +85,7 @@ _SWARM: Mapping[Status, frozenset[Status]] = {
     S.CANCELLED: frozenset(),
 }
 _SUBTASK: Mapping[Status, frozenset[Status]] = {
-    T.PENDING: frozenset({T.ASSIGNED, T.BLOCKED, T.CANCELLED}),
+    T.PENDING: frozenset({T.ASSIGNED, T.BLOCKED, T.WAITING, T.CANCELLED}),
     T.BLOCKED: frozenset({T.PENDING, T.CANCELLED}),
     T.ASSIGNED: frozenset({T.RUNNING, T.PENDING, T.FAILED, T.CANCELLED}),
     T.RUNNING: frozenset(

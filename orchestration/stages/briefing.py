@@ -7,66 +7,110 @@ from collections.abc import Mapping, Sequence
 from orchestration.adapters import prompts
 from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.config import Strategy, SwarmConfig
-from orchestration.domain.states import SubtaskStatus
+from orchestration.domain.context import Part, history, line_news
+from orchestration.domain.states import IterationStatus, SubtaskStatus
+from orchestration.domain.subplans import MAX_CHILDREN, MAX_DEPTH, SPLIT_FROM
 from orchestration.models import Attempt, Handoff, Subtask, Swarm
+from orchestration.stages.rows import config_of
+from orchestration.stages.standing import FAILURES, Standing
 
 MAX_FILES = 600
+MAX_FILES_COMPARED = 20_000
 MAX_DOCUMENT_BYTES = 20_000
+LOG_ENTRIES = 20
 GUIDANCE = ("AGENTS.md",)
 DOCUMENTS = ("AGENTS.md", "SPEC.md", "FEATURES.json", "DECISIONS.md")
+TIP = "tip"  # the commit that the planner last saw, beside the hashes of what it was sent
+HANDED_OFF = "Handed off since you last planned"
 
 STRATEGIES: Mapping[Strategy, str] = {
     Strategy.AUTOMATIC: "Strategy: find the split that lets the most tasks run at once without touching one another.",
     Strategy.BY_DOMAIN: "Strategy: split by domain: each task belongs to one specialty, named in `specialty`.",
-    Strategy.BY_DATA: "Strategy: split by data: the same work on separate files, sections or data sets.",
-    Strategy.BY_STAGE: "Strategy: split by stage: gather, then process, then put together.",
+    Strategy.BY_DATA: "Strategy: split by data: the same work on separate files, sections or data sets. No two tasks "
+    "of a plan may share a path: every task that changes files names its `scope`.",
+    Strategy.BY_STAGE: "Strategy: split by stage: gather, then process, then put together. Every task but those of the "
+    "first stage names what it follows in `dependencies`.",
     Strategy.NONE: "Strategy: do not split. Plan the whole request as exactly one task.",
 }
 
 
-def planner_system(config: SwarmConfig) -> str:
+def planner_system(standing: Standing) -> str:
+    config = config_of(standing.swarm)
+    if standing.parent:
+        return prompts.render("subplanner-system", limits=_part_limits(standing.parent, config))
     limits = (
         f"At most {config.slots} tasks run at once; the chain of dependencies should not exceed "
         f"{config.critical_path_threshold} tasks: cut a longer one."
     )
+    if config.strategy is not Strategy.NONE:
+        limits += f" A task whose scope has {SPLIT_FROM} entries or more, or that sets `decompose`, is split again."
     if config.working_dir:
         limits += f" Every scope lies inside {config.working_dir}."
     return prompts.render("planner-system", strategy=STRATEGIES[config.strategy], limits=limits)
 
 
-def for_planner(
-    swarm: Swarm,
-    store: BareRepository,
-    tip: str,
-    known: Mapping[str, SubtaskStatus],
-    handoffs: Sequence[Handoff],
-) -> str:
-    """The planner's first message: of the first iteration, or of a later one with what happened since."""
-    files, log = _files(store, tip), _log(store, tip)
-    last = swarm.iterations.filter(status="done").last()
-    if last is None:
+def _part_limits(parent: Subtask, config: SwarmConfig) -> str:
+    scope = ", ".join(parent.scope) or config.working_dir or ""
+    again = (
+        f"A part whose scope has {SPLIT_FROM} entries or more, or that sets `decompose`, is split again."
+        if parent.depth + 1 < MAX_DEPTH
+        else "The parts are not split again."
+    )
+    inside = f" Every scope lies inside: {scope}." if scope else ""
+    return f"At most {MAX_CHILDREN} parts a plan.{inside} {again}"
+
+
+def planner_parts(
+    standing: Standing, store: BareRepository, tip: str, seen_tip: str, new: Sequence[Handoff]
+) -> list[Part]:
+    """What a planner is to know now; `seen_tip` is the commit that it knows already, `new` what it has not heard."""
+    rows = list(standing.subtasks)
+    seen = seen_tip if seen_tip and seen_tip != tip and store.contains(seen_tip) else ""
+    documents = [Part(name, _document(store, tip, name)) for name in DOCUMENTS]
+    return [
+        Part("Files on the integration branch", _files(store, tip), _files_news(store, seen, tip) if seen else ""),
+        Part("Latest commits", _log(store, tip), _log_news(store, seen, tip) if seen else ""),
+        *documents,
+        Part("Tasks so far (name: status)", "\n".join(_subtask_line(row) for row in rows)),
+        Part(FAILURES, standing.failures),
+        Part(HANDED_OFF, "\n\n".join(_handoff(one) for one in new)),
+    ]
+
+
+def for_planner_first(standing: Standing, tip: str, context: str) -> str:
+    """The message that a conversation begins with: all that there is to know, and the scratchpads of an older one."""
+    swarm, parent = standing.swarm, standing.parent
+    done = standing.iterations.filter(status=IterationStatus.DONE).order_by("number")
+    notes = history(list(done.values_list("scratchpad", flat=True)))
+    earlier = f"Your scratchpads of earlier iterations:\n{notes}\n" if notes else ""
+    if parent:
         return prompts.render(
-            "planner-first",
+            "subplanner-first",
             swarm_id=swarm.public_id,
+            subtask_name=parent.name,
+            instruction=parent.instruction,
+            acceptance=parent.acceptance or "the instruction is fulfilled.",
+            scope=", ".join(parent.scope) or "what the instruction needs",
             request=swarm.request,
-            repository=swarm.repository.name,
             base=tip[:12],
-            files=files,
-            log=log,
-            guidance=_documents(store, tip, DOCUMENTS),
+            history=earlier,
+            context=context,
         )
-    new = handoffs[last.handoffs_seen :]
     return prompts.render(
-        "planner-again",
+        "planner-first",
         swarm_id=swarm.public_id,
         request=swarm.request,
-        iteration=last.number + 1,
-        scratchpad=last.scratchpad or "(empty)",
-        subtasks="\n".join(_subtask_line(row) for row in swarm.subtasks.all()) or "(none)",
-        handoffs="\n\n".join(_handoff(one) for one in new) or "(none)",
-        files=files,
-        log=log,
+        repository=swarm.repository.name,
+        base=tip[:12],
+        history=earlier,
+        context=context,
     )
+
+
+def for_planner_again(standing: Standing, context: str) -> str:
+    """The next message of a conversation that goes on."""
+    number = standing.iterations.filter(status=IterationStatus.DONE).count() + 1
+    return prompts.render("planner-again", iteration=number, context=context)
 
 
 def worker_system(swarm: Swarm, subtask: Subtask, config: SwarmConfig, store: BareRepository) -> str:
@@ -123,14 +167,28 @@ def _files(store: BareRepository, sha: str) -> str:
     return "\n".join(paths[:MAX_FILES] + more) or "(none)"
 
 
+def _files_news(store: BareRepository, seen: str, tip: str) -> str:
+    return line_news(*(store.list_files(sha, limit=MAX_FILES_COMPARED) for sha in (seen, tip)))
+
+
 def _log(store: BareRepository, sha: str) -> str:
-    return "\n".join(f"{entry.sha[:10]} {entry.author}: {entry.subject}" for entry in store.log(sha, limit=20))
+    return "\n".join(_log_lines(store, sha))
+
+
+def _log_lines(store: BareRepository, sha: str) -> list[str]:
+    return [f"{entry.sha[:10]} {entry.author}: {entry.subject}" for entry in store.log(sha, limit=LOG_ENTRIES)]
+
+
+def _log_news(store: BareRepository, seen: str, tip: str) -> str:
+    known = set(_log_lines(store, seen))
+    return "\n".join(f"+ {line}" for line in _log_lines(store, tip) if line not in known)
+
+
+def _document(store: BareRepository, sha: str, name: str) -> str:
+    content = store.read_file(sha, name, max_bytes=MAX_DOCUMENT_BYTES)
+    return content.decode("utf-8", "replace").strip() if content else ""
 
 
 def _documents(store: BareRepository, sha: str, names: Sequence[str]) -> str:
-    found = []
-    for name in names:
-        content = store.read_file(sha, name, max_bytes=MAX_DOCUMENT_BYTES)
-        if content:
-            found.append(f"{name} of the repository:\n{content.decode('utf-8', 'replace').strip()}\n")
-    return "\n".join(found)
+    found = ((name, _document(store, sha, name)) for name in names)
+    return "\n".join(f"{name} of the repository:\n{text}\n" for name, text in found if text)

@@ -1,25 +1,22 @@
-"""One planner iteration: sees what is due, asks the planner, writes the judged plan. At most one runs in a swarm."""
+"""One iteration of the swarm's planner: sees what is due, asks, writes the judged plan. At most one runs in a swarm."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import IntegrityError
-from django.db.models import QuerySet
 from django.utils import timezone
 
-from orchestration.adapters.cancellation import Cancellation
-from orchestration.adapters.gateway import RetryPolicy
 from orchestration.agents import planner
-from orchestration.agents.conversation import Clock, Conversation
-from orchestration.domain import graph
-from orchestration.domain.conversation import Message
+from orchestration.domain.config import SwarmConfig
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.planning import (
     MAX_PLANNER_FAILURES,
     SubmittedPlan,
     judge,
+    repeats,
     should_plan,
     single_task_plan,
 )
@@ -28,22 +25,23 @@ from orchestration.domain.states import (
     ATTEMPT_LIVE,
     SUBTASK_SETTLED,
     IterationStatus,
+    SubtaskStatus,
     SwarmStatus,
     is_final,
 )
+from orchestration.domain.strategies import chain_to_cut, strategy_problems
 from orchestration.domain.texts import storable
-from orchestration.domain.tools import PLANNER_TOOLS
-from orchestration.models import Attempt, Handoff, PlanIteration, Subtask, Swarm
-from orchestration.stages import briefing
-from orchestration.stages.accounting import book
-from orchestration.stages.leases import heartbeat, lease_end, new_token, release_connection
+from orchestration.models import Attempt, PlanIteration, Swarm
+from orchestration.stages import iterate
+from orchestration.stages.leases import heartbeat
 from orchestration.stages.prepare import prepare
-from orchestration.stages.rows import config_of, endpoint_of, status_by_name, store_of
+from orchestration.stages.rows import config_of, status_by_name
+from orchestration.stages.standing import Standing
 from orchestration.stages.transition import Moves, Superseded, advance, moves, status_of
 
 logger = logging.getLogger(__name__)
-PLANNING_TIMEOUT_S = 1800.0
 PLANS_IN = (SwarmStatus.PLANNING, SwarmStatus.RUNNING)
+TAKEN = "A name of this plan was given to another subtask in the same moment."
 
 
 def plan(swarm_id: int) -> None:
@@ -51,31 +49,40 @@ def plan(swarm_id: int) -> None:
     swarm = Swarm.objects.select_related("repository", "endpoint").get(pk=swarm_id)
     if not _is_due(swarm) or _at_limit(swarm):
         return
-    iteration = _claim(swarm)
+    iteration = iterate.claim(Standing(swarm), lambda: _is_still_due(swarm))
     if iteration is None:
         return
     with heartbeat.keep(iteration) as cancellation:
         try:
             prepare(swarm)
-            planned = _ask(swarm, iteration, cancellation)
+            standing = Standing(swarm)
+            jury = _jury(standing, closing=swarm.planning_done)
+            planned = iterate.ask(standing, iteration, jury, cancellation)
         except (AdapterError, InvalidInput) as error:
             _failed(swarm, iteration, error)
         else:
-            _planned(swarm, iteration, planned)
+            _planned(swarm, iteration, planned, jury)
+
+
+def _is_still_due(swarm: Swarm) -> bool:
+    swarm.refresh_from_db()
+    return _is_due(swarm)
 
 
 def _is_due(swarm: Swarm) -> bool:
     if status_of(swarm) not in PLANS_IN or (swarm.plan_not_before and swarm.plan_not_before > timezone.now()):
         return False
-    statuses = list(swarm.subtasks.values_list("status", flat=True))
+    standing = Standing(swarm)
+    if swarm.planning_done and (swarm.planning_error or standing.active):
+        return False
     running = Attempt.objects.filter(subtask__swarm=swarm, status__in=ATTEMPT_LIVE).count()
-    last = swarm.iterations.filter(status=IterationStatus.DONE).last()
     return should_plan(
-        iterations=int(last is not None),
-        new_handoffs=_handoffs(swarm).count() - (last.handoffs_seen if last else 0),
-        active=sum(status not in SUBTASK_SETTLED for status in statuses),
+        iterations=int(standing.last is not None),
+        new_handoffs=standing.new_handoffs,
+        active=standing.active,
         capacity=running < config_of(swarm).slots,
         done=swarm.planning_done,
+        unseen_failures=swarm.planning_done and standing.owes_a_last_word,
     )
 
 
@@ -91,83 +98,74 @@ def _at_limit(swarm: Swarm) -> bool:
     return True
 
 
-def _handoffs(swarm: Swarm) -> QuerySet[Handoff]:
-    return Handoff.objects.filter(attempt__subtask__swarm=swarm).select_related("attempt__subtask")
+def _jury(standing: Standing, *, closing: bool) -> iterate.Jury:
+    """`closing`: the planner had said done, and what it is asked for is its last word."""
+    swarm, config = standing.swarm, config_of(standing.swarm)
+
+    def problems(submitted: SubmittedPlan) -> Sequence[str]:
+        known = status_by_name(swarm)
+        if closing and (not submitted.tasks or repeats(submitted, known)):
+            return ()
+        in_flight = any(status not in SUBTASK_SETTLED for status in known.values())
+        found = judge(submitted, known, work_in_flight=in_flight, working_dir=config.working_dir)
+        own = Standing(swarm).statuses
+        return [*found, *strategy_problems(config.strategy, submitted.tasks, own)]
+
+    return iterate.Jury(problems, lambda submitted: _advice(standing, config, submitted))
 
 
-def _claim(swarm: Swarm) -> PlanIteration | None:
-    """The row of this iteration, ours; None where one runs already (the database holds that) or none is due."""
-    try:
-        with moves(swarm) as together:
-            iteration = PlanIteration.objects.create(
-                swarm=swarm,
-                number=swarm.iterations.count() + 1,
-                lease_token=new_token(),
-                lease_expires_at=lease_end(),
-            )
-            swarm.refresh_from_db()
-            if not _is_due(swarm):
-                raise Superseded("It was planned, paused or cancelled since we looked.")
-            together.created(iteration)
-    except (IntegrityError, Superseded):
-        return None
-    return iteration
+def _advice(standing: Standing, config: SwarmConfig, submitted: SubmittedPlan) -> Sequence[str]:
+    rows = standing.swarm.subtasks.prefetch_related("dependencies")
+    earlier = {row.name: [one.name for one in row.dependencies.all()] for row in rows}
+    complete = [row.name for row in rows if row.status == SubtaskStatus.COMPLETE]
+    chain = chain_to_cut(submitted.tasks, earlier, complete, config.critical_path_threshold)
+    return [_too_long(chain, config)] if chain else ()
 
 
-def _ask(swarm: Swarm, iteration: PlanIteration, cancellation: Cancellation) -> planner.Planned:
-    config, store, known = config_of(swarm), store_of(swarm), status_by_name(swarm)
-    tip = store.tip(swarm.branch) or swarm.base_sha
-    handoffs = list(_handoffs(swarm))
-    iteration.handoffs_seen = len(handoffs)
-    conversation = Conversation(
-        endpoint_of(swarm.endpoint, config),
-        PLANNER_TOOLS,
-        "planner",
-        Clock(PLANNING_TIMEOUT_S),
-        RetryPolicy(max_retries=0),  # each try is an iteration of its own, with its reason on the page
-        cancellation,
-        on_reply=lambda reply: book(swarm, reply, on=iteration),
+def _too_long(chain: Sequence[str], config: SwarmConfig) -> str:
+    return (
+        f"The longest chain of dependencies has {len(chain)} tasks, over the {config.critical_path_threshold} that "
+        f"are wanted: {' -> '.join(chain[:12])}. Cut it: drop dependencies that are not needed, split what stands in "
+        f"the middle."
     )
-    first = briefing.for_planner(swarm, store, tip, known, handoffs)
-    conversation.messages = [Message("system", briefing.planner_system(config)), Message("user", first)]
-    release_connection()
-
-    def verdict(submitted: SubmittedPlan) -> list[str]:
-        now = status_by_name(swarm)
-        in_flight = any(status not in SUBTASK_SETTLED for status in now.values())
-        return judge(submitted, now, work_in_flight=in_flight, working_dir=config.working_dir)
-
-    return planner.plan(conversation, store, tip, verdict)
 
 
-def _planned(swarm: Swarm, iteration: PlanIteration, planned: planner.Planned) -> None:
+def _planned(swarm: Swarm, iteration: PlanIteration, planned: planner.Planned, jury: iterate.Jury) -> None:
     """Writes the plan; an unusable one becomes a single subtask at first, and a failure later."""
     submitted = planned.plan
     if submitted is None and swarm.subtasks.exists():
         _failed(swarm, iteration, AdapterError(Failure.TRANSIENT, " ".join(planned.problems)))
         return
+    plan, notes = _last_word(swarm, submitted or single_task_plan(swarm.request))
     try:
-        _write(swarm, iteration, submitted or single_task_plan(swarm.request), planned.problems)
+        _write(swarm, iteration, plan, [*planned.problems, *jury.notes, *notes], repaired=bool(planned.problems))
     except Superseded:
         logger.info("Plan %s of swarm %s came too late.", iteration.number, swarm.public_id)
+    except IntegrityError:
+        _failed(swarm, iteration, AdapterError(Failure.TRANSIENT, TAKEN))
 
 
-def _write(swarm: Swarm, iteration: PlanIteration, plan: SubmittedPlan, problems: tuple[str, ...]) -> None:
+def _last_word(swarm: Swarm, plan: SubmittedPlan) -> tuple[SubmittedPlan, list[str]]:
+    """After done, an answer that adds nothing is the end, whatever else it says."""
+    if not swarm.planning_done:
+        return plan, []
+    known = status_by_name(swarm)
+    if repeats(plan, known):
+        named = ", ".join(task.name for task in plan.tasks[:5])
+        note = f"The plan only repeats tasks that exist already ({named}), so nothing was added."
+        return plan.model_copy(update={"tasks": [], "done": True}), [note]
+    return plan.model_copy(update={"done": plan.done or not plan.tasks}), []
+
+
+def _write(
+    swarm: Swarm, iteration: PlanIteration, plan: SubmittedPlan, problems: Sequence[str], *, repaired: bool
+) -> None:
     with moves(swarm) as together:
-        together.advance(
-            iteration,
-            IterationStatus.DONE,
-            lease=iteration.lease_token,
-            scratchpad=plan.scratchpad,
-            planner_said_done=plan.done,
-            repaired=bool(problems),
-            problems=list(problems),
-            handoffs_seen=iteration.handoffs_seen,
-        )
+        iterate.record(iteration, plan, problems, together, repaired=repaired)
         swarm.refresh_from_db()
         if is_final(status_of(swarm)):
             raise Superseded("The swarm is over.")
-        _create_subtasks(swarm, iteration, plan, together)
+        iterate.create_subtasks(swarm, iteration, plan.tasks, together)
         if swarm.status == SwarmStatus.PLANNING:
             together.advance(swarm, after_first_plan(swarm))
         mended = {"status_reason": ""} if swarm.plan_failures else {}
@@ -178,22 +176,6 @@ def _write(swarm: Swarm, iteration: PlanIteration, plan: SubmittedPlan, problems
 
 def after_first_plan(swarm: Swarm) -> SwarmStatus:
     return SwarmStatus.AWAITING_APPROVAL if config_of(swarm).plan_approval else SwarmStatus.RUNNING
-
-
-def _create_subtasks(swarm: Swarm, iteration: PlanIteration, plan: SubmittedPlan, together: Moves) -> None:
-    known = {row.name: row for row in swarm.subtasks.all()}
-    depth = graph.levels({task.name: [d for d in task.dependencies if d not in known] for task in plan.tasks})
-    for task in sorted(plan.tasks, key=lambda task: depth[task.name]):
-        needed = [known[name] for name in dict.fromkeys(task.dependencies)]
-        row = Subtask.objects.create(
-            swarm=swarm,
-            iteration=iteration,
-            level=1 + max((one.level for one in needed), default=-1),
-            **task.model_dump(exclude={"dependencies", "decompose", "variants"}),
-        )
-        row.dependencies.set(needed)
-        known[row.name] = row
-        together.created(row)
 
 
 def _failed(swarm: Swarm, iteration: PlanIteration, error: AdapterError | InvalidInput) -> None:

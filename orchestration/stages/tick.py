@@ -11,8 +11,15 @@ from django.utils import timezone
 from orchestration.adapters import queue
 from orchestration.domain.errors import SwarmsiteError
 from orchestration.domain.events import Stage
-from orchestration.domain.states import ENTRY_OPEN, AttemptStatus, IterationStatus, SwarmStatus
-from orchestration.models import Attempt, Lease, MergeEntry, PlanIteration, Swarm
+from orchestration.domain.states import (
+    ATTEMPT_LIVE,
+    ENTRY_OPEN,
+    AttemptStatus,
+    IterationStatus,
+    SubtaskStatus,
+    SwarmStatus,
+)
+from orchestration.models import Attempt, Lease, MergeEntry, PlanIteration, Subtask, Swarm
 from orchestration.stages.handoff import lose
 from orchestration.stages.transition import advance
 
@@ -62,6 +69,9 @@ def _nudge() -> None:
     for swarm_id, status in Swarm.objects.active().values_list("pk", "status"):
         for stage in _STAGES.get(SwarmStatus(status), ()):
             queue.nudge(stage, swarm_id)
+    split = Subtask.objects.filter(status=SubtaskStatus.WAITING, swarm__status=SwarmStatus.RUNNING)
+    for subtask_id in split.exclude(attempts__status__in=ATTEMPT_LIVE).values_list("pk", flat=True):
+        queue.nudge(Stage.SUBPLAN, subtask_id)
     waiting = MergeEntry.objects.filter(status__in=ENTRY_OPEN).order_by("swarm")  # its own order would undo distinct
     for swarm_id in waiting.values_list("swarm", flat=True).distinct():
         queue.nudge(Stage.MERGE, swarm_id)

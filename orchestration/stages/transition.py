@@ -78,15 +78,17 @@ class Moves:
         if kind not in KINDS:
             raise ValueError(f"{kind} is no event of domain/events.py.")
         self._events.append((kind, storable(facts)))
-        self._wake(kind, self._swarm.pk)
+        self._wake(kind, self._swarm)
 
     def _note(self, row: Row, kind: str, facts: dict[str, Any]) -> None:
         self._events.append((kind, _identity(row) | facts))
-        self._wake(kind, row.pk)
+        self._wake(kind, row)
 
-    def _wake(self, kind: str, row_id: int) -> None:
+    def _wake(self, kind: str, row: Row) -> None:
         for stage in NUDGES.get(kind, ()):
-            self._nudges[stage, row_id if stage is Stage.EXECUTE else self._swarm.pk] = None
+            whom = {Stage.EXECUTE: row.pk, Stage.SUBPLAN: _waits_for_parts(row)}.get(stage, self._swarm.pk)
+            if whom is not None:
+                self._nudges[stage, whom] = None
 
     def write(self) -> None:
         """Numbers and stores the events; the swarm's row is locked from here to the commit."""
@@ -138,6 +140,13 @@ def progressed(swarm: Swarm) -> None:
 
 def status_of(row: Row) -> Status:
     return _KIND[type(row)](row.status)
+
+
+def _waits_for_parts(row: Row) -> int | None:
+    """Whose subplan is to be looked at when this row changed."""
+    if isinstance(row, Subtask) and row.status == SubtaskStatus.WAITING:
+        return row.pk
+    return row.parent_id if isinstance(row, Subtask | PlanIteration) else None
 
 
 def _tell(swarm_id: str, seq: int, nudges: tuple[tuple[Stage, int], ...]) -> None:

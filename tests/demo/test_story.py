@@ -39,20 +39,30 @@ FIRST_NAMES = [task.name for task in FIRST_PLAN]
 FOLLOW_UP_NAMES = [each.task.name for each in FOLLOW_UPS]
 
 
-def first_time(text: str = REQUEST) -> list[Message]:
-    values = {"swarm_id": "s1", "request": text, "repository": "Larder", "base": "abc", "guidance": ""}
-    return opening(prompts.render("planner-first", files="README.md", log="abc Mina: Start", **values))
+def first_time(text: str = REQUEST, context: str = "Latest commits:\nabc Mina: Start") -> list[Message]:
+    values = {"swarm_id": "s1", "request": text, "repository": "Larder", "base": "abc", "history": ""}
+    return opening(prompts.render("planner-first", context=context, **values))
 
 
-def again(statuses: Mapping[str, str]) -> list[Message]:
-    """The prompt of a later iteration; a line's reason may name other subtasks, as real ones do."""
+def listed(statuses: Mapping[str, str]) -> str:
+    """The tasks as they are told; a line's reason may name other subtasks, as real ones do."""
     lines = [
         f"- {name}: {status}" + (" (Waits for aisle-table, plan-files.)" if status == "pending" else "")
         for name, status in statuses.items()
     ]
-    values = {"swarm_id": "s1", "request": REQUEST, "iteration": "2", "scratchpad": "None yet.", "files": "README.md"}
-    values |= {"subtasks": "\n".join(lines), "handoffs": "plan-files (complete): x", "log": "abc Mina: Start"}
-    return opening(prompts.render("planner-again", **values))
+    handoffs = "Handed off since you last planned:\nplan-files (complete): x"
+    return "\n".join(["Tasks so far (name: status):", *lines, "", handoffs])
+
+
+def again(statuses: Mapping[str, str]) -> list[Message]:
+    """A later iteration: the conversation of the first one goes on."""
+    messages = first_time()
+    planned(messages)
+    return [*messages, asked(listed(statuses))]
+
+
+def asked(context: str) -> Message:
+    return {"role": "user", "content": prompts.render("planner-again", iteration="2", context=context)}
 
 
 def planned(messages: list[Message]) -> SubmittedPlan:

@@ -148,7 +148,7 @@ def test_a_plan_that_comes_too_late_changes_nothing(
 ):
     """The answer is there already when the swarm is cancelled, or when the iteration was given up."""
     swarm = world.submit()
-    real = stage._ask
+    real = stage.iterate.ask
 
     def slow(*args: Any) -> Any:
         answer = real(*args)
@@ -158,7 +158,7 @@ def test_a_plan_that_comes_too_late_changes_nothing(
             PlanIteration.objects.update(**({"status": how} if how == "lost" else {"lease_token": how}))
         return answer
 
-    monkeypatch.setattr(stage, "_ask", slow)
+    monkeypatch.setattr(stage.iterate, "ask", slow)
     plan(swarm.pk)
     assert statuses(swarm) == {}
     assert again(swarm).status == ("cancelled" if how == "cancelled" else "planning")
@@ -190,7 +190,7 @@ def test_a_failure_whose_text_no_database_stores_is_mended(
 
     swarm = world.running(done=False)
     hand_offs(swarm, 3)
-    monkeypatch.setattr(stage, "_ask", odd)
+    monkeypatch.setattr(stage.iterate, "ask", odd)
     plan(swarm.pk)
     again(swarm)
     assert (swarm.planning_error if lasting else swarm.status_reason).endswith("It said \ufffd\ufffd.")

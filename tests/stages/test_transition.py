@@ -119,7 +119,8 @@ def test_every_known_event_can_be_stored_and_wakes_whom_it_should(kind: str, nud
     swarm = factories.make_swarm()
     note(swarm, kind, text="so")
     assert Event.objects.get().facts == {"text": "so"}
-    assert nudges.all == [(stage, swarm.pk) for stage in NUDGES.get(kind, ())]
+    woken = [stage for stage in NUDGES.get(kind, ()) if stage is not Stage.SUBPLAN]  # of the swarm, nobody splits it
+    assert nudges.all == [(stage, swarm.pk) for stage in woken]
 
 
 WORDS: list[tuple[Any, Any]] = [
@@ -290,3 +291,16 @@ def test_every_kind_of_row_has_its_words():
     rows = (factories.make_swarm(), factories.make_subtask(), factories.make_attempt(), factories.make_entry())
     assert [type(status_of(row)) for row in rows] == [SwarmStatus, SubtaskStatus, AttemptStatus, EntryStatus]
     assert status_of(factories.make_iteration(factories.make_swarm())) is IterationStatus.DONE
+
+
+def test_a_subplan_is_woken_by_its_subtask_its_parts_and_its_planner(nudges: Nudges):
+    parent = factories.make_subtask(name="big", status="pending")
+    other = factories.make_subtask(parent.swarm, status="running")
+    part = factories.make_subtask(parent.swarm, status="running", parent=parent)
+    iteration = factories.make_iteration(parent.swarm, parent=parent, status="running")
+    rows = [(parent, SubtaskStatus.WAITING), (part, SubtaskStatus.FAILED), (iteration, IterationStatus.DONE)]
+    for row, to in [*rows, (other, SubtaskStatus.FAILED)]:
+        nudges.take()
+        advance(parent.swarm, row, to)
+        woken = [pk for stage, pk in nudges.take() if stage is Stage.SUBPLAN]
+        assert woken == ([] if row is other else [parent.pk])

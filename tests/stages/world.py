@@ -23,12 +23,14 @@ from orchestration.stages.plan import plan
 from orchestration.stages.prepare import prepare
 from orchestration.stages.rows import store_of
 from orchestration.stages.submit import submit
+from orchestration.stages.subplan import subplan
 from orchestration.stages.transition import moves
 from tests import factories
 from tests.adapters.git.conftest import Clone
 
 STAGES: Mapping[Stage, Callable[[int], None]] = {
     Stage.PLAN: plan,
+    Stage.SUBPLAN: subplan,
     Stage.DISPATCH: dispatch,
     Stage.EXECUTE: execute,
     Stage.MERGE: merge,

@@ -117,7 +117,7 @@ def team(
 
     def answer(request: Request) -> Answer:
         if request.closing == "submit_plan":
-            number = 0 if "Tasks so far" not in request.first_text else 1
+            number = int(any("Tasks so far" in str(message.get("content")) for message in request.messages))
             return Answer(calls=(plans[min(number, len(plans) - 1)],), delay_s=delay_s)
         calls = list(work(request.subtask))
         return Answer(calls=(calls[min(request.turns, len(calls) - 1)],), delay_s=delay_s)

@@ -1,0 +1,169 @@
+"""One iteration of a planner, the swarm's or a subtask's: claimed, asked, judged, and written as subtasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from django.db import IntegrityError
+
+from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.gateway import RetryPolicy
+from orchestration.adapters.git.store import BareRepository
+from orchestration.agents import planner
+from orchestration.agents.conversation import Clock, Conversation
+from orchestration.domain import context, graph
+from orchestration.domain.conversation import Message
+from orchestration.domain.planning import PlannedTask, SubmittedPlan
+from orchestration.domain.states import IterationStatus
+from orchestration.domain.tools import PLANNER_TOOLS
+from orchestration.models import PlanIteration, Subtask, Swarm
+from orchestration.stages import briefing
+from orchestration.stages.accounting import book
+from orchestration.stages.leases import lease_end, new_token, release_connection
+from orchestration.stages.rows import config_of, endpoint_of, store_of
+from orchestration.stages.standing import Standing
+from orchestration.stages.transition import Moves, Superseded, moves
+
+PLANNING_TIMEOUT_S = 1800.0
+MAX_CLAIMS = 50  # tries for a number: others claim theirs at the same time
+
+
+@dataclass(slots=True)
+class Jury:
+    """Judges each answer of one iteration. Advice sends the first one back; where it is not taken, that is noted."""
+
+    problems: Callable[[SubmittedPlan], Sequence[str]]
+    advice: Callable[[SubmittedPlan], Sequence[str]] = lambda _: ()
+    notes: list[str] = field(default_factory=list)
+    _asked: bool = False
+
+    def __call__(self, plan: SubmittedPlan) -> list[str]:
+        first, self._asked = not self._asked, True
+        problems = list(self.problems(plan))
+        if problems:
+            return problems
+        advice = list(self.advice(plan))
+        if not first:
+            self.notes += [f"Taken all the same: {sentence}" for sentence in advice]
+        return advice if first else []
+
+
+def claim(standing: Standing, still_due: Callable[[], bool]) -> PlanIteration | None:
+    """The row of this iteration, ours; None where one runs already (the database holds that) or none is due."""
+    for _ in range(MAX_CLAIMS):
+        try:
+            return _create(standing, still_due)
+        except Superseded:
+            return None
+        except IntegrityError:
+            if standing.iterations.filter(status=IterationStatus.RUNNING).exists():
+                return None
+    return None
+
+
+def _create(standing: Standing, still_due: Callable[[], bool]) -> PlanIteration:
+    swarm = standing.swarm
+    with moves(swarm) as together:
+        newest = swarm.iterations.order_by("number").values_list("number", flat=True).last()
+        iteration = PlanIteration.objects.create(
+            swarm=swarm,
+            parent=standing.parent,
+            number=(newest or 0) + 1,
+            lease_token=new_token(),
+            lease_expires_at=lease_end(),
+        )
+        if not still_due():
+            raise Superseded("It was planned, paused or cancelled since we looked.")
+        together.created(iteration)
+    return iteration
+
+
+def ask(
+    standing: Standing, iteration: PlanIteration, jury: Callable[[SubmittedPlan], list[str]], cancellation: Cancellation
+) -> planner.Planned:
+    """The planner's answer; what it was told is kept on the iteration. Raises AdapterError."""
+    swarm, store = standing.swarm, store_of(standing.swarm)
+    config = config_of(swarm)
+    tip = store.tip(swarm.branch) or swarm.base_sha
+    conversation = Conversation(
+        endpoint_of(swarm.endpoint, config),
+        PLANNER_TOOLS,
+        "planner",
+        Clock(PLANNING_TIMEOUT_S),
+        RetryPolicy(max_retries=0),  # each try is an iteration of its own, with its reason on the page
+        cancellation,
+        on_reply=lambda reply: book(swarm, reply, on=iteration),
+    )
+    conversation.messages = _opening(standing, iteration, store, tip)
+    release_connection()
+    planned = planner.plan(conversation, store, tip, jury)
+    iteration.messages = context.dump(conversation.messages)
+    return planned
+
+
+def _opening(standing: Standing, iteration: PlanIteration, store: BareRepository, tip: str) -> list[Message]:
+    """The last conversation and what is new; or a new one that begins with all parts and the scratchpads."""
+    handoffs = list(standing.handoffs)
+    iteration.handoffs_seen = len(handoffs)
+    seen = standing.last.handoffs_seen if standing.last else 0
+    before = dict(standing.last.sent) if standing.last else {}
+    old = context.load(standing.last.messages) if standing.last else []
+    parts = briefing.planner_parts(standing, store, tip, before.get(briefing.TIP, ""), handoffs[seen:])
+    told = context.compose(parts, before if old else {})
+    text = briefing.for_planner_again(standing, told.text)
+    if not old or context.size(old) + len(text) > context.MAX_CHARACTERS:
+        told = context.compose(parts, {})
+        text = briefing.for_planner_first(standing, tip, told.text)
+        old = [Message("system", briefing.planner_system(standing))]
+    iteration.sent = told.sent | {briefing.TIP: tip}
+    iteration.sent_characters, iteration.saved_characters = len(text), told.saved
+    return [*old, Message("user", text)]
+
+
+def record(
+    iteration: PlanIteration, plan: SubmittedPlan, problems: Iterable[str], together: Moves, *, repaired: bool
+) -> None:
+    """The iteration is over: what the planner wrote and was told. Only the newest keeps its conversation."""
+    together.advance(
+        iteration,
+        IterationStatus.DONE,
+        lease=iteration.lease_token or None,
+        scratchpad=plan.scratchpad,
+        planner_said_done=plan.done,
+        repaired=repaired,
+        problems=list(problems),
+        handoffs_seen=iteration.handoffs_seen,
+        sent=iteration.sent,
+        messages=iteration.messages,
+        sent_characters=iteration.sent_characters,
+        saved_characters=iteration.saved_characters,
+    )
+    older = PlanIteration.objects.filter(swarm_id=iteration.swarm_id, parent=iteration.parent)
+    older.filter(number__lt=iteration.number).exclude(messages=[]).update(messages=[])
+
+
+def create_subtasks(
+    swarm: Swarm, iteration: PlanIteration, tasks: Sequence[PlannedTask], together: Moves
+) -> list[Subtask]:
+    """The plan's rows, each after what it depends on; inside the subtask whose subplan it is."""
+    parent = iteration.parent
+    known = {row.name: row for row in swarm.subtasks.all()}
+    depth = graph.levels({task.name: [d for d in task.dependencies if d not in known] for task in tasks})
+    made = []
+    for task in sorted(tasks, key=lambda task: depth[task.name]):
+        needed = [known[name] for name in dict.fromkeys(task.dependencies)]
+        first_level = parent.level if parent else 0
+        row = Subtask.objects.create(
+            swarm=swarm,
+            iteration=iteration,
+            parent=parent,
+            depth=parent.depth + 1 if parent else 0,
+            level=max([first_level, *(one.level + 1 for one in needed)]),
+            **task.model_dump(exclude={"dependencies", "variants"}),
+        )
+        row.dependencies.set(needed)
+        known[row.name] = row
+        together.created(row)
+        made.append(row)
+    return made
