@@ -113,7 +113,7 @@ def make_subtask(swarm: Swarm | None = None, *, needs: list[Subtask] | None = No
         "name": f"subtask-{next(_number)}",
         "instruction": "Write the **store**.",
         "acceptance": "Sessions survive a restart.",
-        "scope": ["shop/sessions/**"],
+        "scope": [],
         "level": max((need.level + 1 for need in needs), default=0),
     }
     if fields.get("status") in SUBTASK_SETTLED:

@@ -1,16 +1,23 @@
 """Gives ready subtasks to agents: a snapshot, a decision, one transaction. Never waits for a model.
 
 Decisions are taken one at a time in the whole installation (the lease row is locked first), so that no limit
-can be overshot by two of them at once.
+can be overshot by two of them at once. Where places are scarce, the decision is about every swarm.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Iterable
+from itertools import groupby
+from operator import itemgetter
+
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from orchestration.domain.scheduling import Block, Room, Start, Wait, Waiting, decide
+from orchestration.domain.scheduling import Block, Decision, Installation, Start, Terms, Wait, Waiting, decide
+from orchestration.domain.scopes import Held
 from orchestration.domain.states import (
     ATTEMPT_HOLDS_SLOT,
     ENTRY_OPEN,
@@ -21,62 +28,165 @@ from orchestration.domain.states import (
 )
 from orchestration.models import Attempt, Lease, Subtask, Swarm
 from orchestration.stages.rows import config_of
-from orchestration.stages.transition import Moves, Superseded, moves
+from orchestration.stages.transition import Moves, Superseded, advance, moves
 
 LOCK = "dispatch"
+HOLDS_SCOPE = (SubtaskStatus.ASSIGNED, SubtaskStatus.RUNNING, SubtaskStatus.HANDED_OFF)
 
 
 def dispatch(swarm_id: int) -> None:
     """Starts what may start, says why the rest waits, and sends the swarm to its end when nothing is left."""
-    swarm = Swarm.objects.get(pk=swarm_id)
+    swarm = Swarm.objects.select_related("repository").get(pk=swarm_id)
     if swarm.status != SwarmStatus.RUNNING:
         return
     Lease.objects.get_or_create(name=LOCK)
+    with transaction.atomic():
+        Lease.objects.select_for_update().get(name=LOCK)
+        swarm.refresh_from_db()
+        if swarm.status == SwarmStatus.RUNNING:
+            _dispatch(swarm)
+
+
+def _dispatch(swarm: Swarm) -> None:
+    busy = _Busy()
+    rows = {row.pk: row for row in (*_pending(swarm), *_rivals(swarm, busy))}
+    swarms = {row.swarm_id: row.swarm for row in rows.values()} | {swarm.pk: swarm}
+    decisions = decide([_waiting(row) for row in rows.values()], busy.installation(swarms.values()), timezone.now())
+    for each in swarms.values():
+        _carry_out(each, [(rows[one.id], one) for one in decisions if rows[one.id].swarm_id == each.pk])
+    _end_if_nothing_left(swarm, decisions)
+
+
+class _Busy:
+    """Who holds the places for attempts at this moment."""
+
+    def __init__(self) -> None:
+        self.swarms: Counter[int] = Counter()
+        self.repositories: Counter[int] = Counter()
+        self.owners: Counter[int] = Counter()
+        held = Attempt.objects.filter(status__in=ATTEMPT_HOLDS_SLOT).order_by()
+        keys = ("subtask__swarm", "subtask__swarm__repository", "subtask__swarm__requester")
+        for swarm, repository, owner, count in held.values_list(*keys).annotate(Count("pk")):
+            self.swarms[swarm] += count
+            self.repositories[repository] += count
+            self.owners[owner] += count
+
+    @property
+    def full(self) -> bool:
+        return bool(self.swarms.total() >= settings.SWARM["MAX_AGENTS"])
+
+    def installation(self, swarms: Collection[Swarm]) -> Installation:
+        held = _held(swarms)
+        return Installation(
+            slots=settings.SWARM["MAX_AGENTS"],
+            swarms={one.pk: self._terms(one, held.get(one.pk, ())) for one in swarms},
+            running=self.swarms.total(),
+            by_owner=self.owners,
+            by_repository=self.repositories,
+            repository_slots={
+                one.repository_id: one.repository.max_agents for one in swarms if one.repository.max_agents
+            },
+        )
+
+    def _terms(self, swarm: Swarm, held: tuple[Held, ...]) -> Terms:
+        config = config_of(swarm)
+        return Terms(
+            slots=config.slots,
+            running=self.swarms[swarm.pk],
+            owner=swarm.requester_id,
+            repository=swarm.repository_id,
+            held=held,
+        )
+
+
+def _pending(swarm: Swarm) -> QuerySet[Subtask]:
+    rows = swarm.subtasks.filter(status=SubtaskStatus.PENDING)
+    return rows.select_related("swarm__repository").prefetch_related("dependencies")
+
+
+def _rivals(swarm: Swarm, busy: _Busy) -> Iterable[Subtask]:
+    """What is ready in other swarms and could have a place: it competes for the same ones."""
+    if busy.full:
+        return ()
+    ready = _ready().exclude(swarm=swarm)
+    others = Swarm.objects.filter(pk__in=ready.values("swarm"))
+    room = [one.pk for one in others if busy.swarms[one.pk] < config_of(one).slots]
+    if not room:
+        return ()
+    return ready.filter(swarm__in=room).select_related("swarm__repository").prefetch_related("dependencies")
+
+
+def _ready() -> QuerySet[Subtask]:
+    needs = Subtask.dependencies.through.objects.filter(from_subtask=OuterRef("pk"))
+    pending = Subtask.objects.filter(status=SubtaskStatus.PENDING, swarm__status=SwarmStatus.RUNNING)
+    return pending.exclude(Exists(needs.exclude(to_subtask__status=SubtaskStatus.COMPLETE)))
+
+
+def _held(swarms: Iterable[Swarm]) -> dict[int, tuple[Held, ...]]:
+    """What is being changed in each swarm: by an agent, or by a commit that has not landed yet."""
+    rows = Subtask.objects.filter(swarm__in=swarms, kind="change", status__in=HOLDS_SCOPE).order_by("swarm", "pk")
+    held = ((swarm, Held(name, tuple(scope))) for swarm, name, scope in rows.values_list("swarm", "name", "scope"))
+    return {swarm: tuple(one for _, one in each) for swarm, each in groupby(held, key=itemgetter(0))}
+
+
+def _waiting(row: Subtask) -> Waiting:
+    needed = list(row.dependencies.all())
+    moments = [row.created_at, row.not_before, *(one.finished_at for one in needed)]
+    return Waiting(
+        id=row.pk,
+        name=row.name,
+        priority=row.priority,
+        dependencies={one.name: SubtaskStatus(one.status) for one in needed},
+        not_before=row.not_before,
+        since=max(moment for moment in moments if moment),
+        changes=row.kind == "change",
+        scope=tuple(row.scope),
+        swarm=row.swarm_id,
+    )
+
+
+def _carry_out(swarm: Swarm, decisions: list[tuple[Subtask, Decision]]) -> None:
     try:
-        with transaction.atomic():
-            Lease.objects.select_for_update().get(name=LOCK)
-            swarm.refresh_from_db()
-            if swarm.status == SwarmStatus.RUNNING:
-                with moves(swarm) as together:
-                    _dispatch(swarm, together)
+        with moves(swarm) as together:
+            news = [(row, decision) for row, decision in decisions if _is_news(row, decision)]
+            _lock(row.pk for row, _ in news)
+            for row, decision in news:
+                _apply(row, decision, together)
     except Superseded:
         return  # whoever was first has nudged us again
 
 
-def _dispatch(swarm: Swarm, together: Moves) -> None:
-    pending = list(swarm.subtasks.filter(status=SubtaskStatus.PENDING).prefetch_related("dependencies"))
-    rows = {row.pk: row for row in pending}
-    room = Room(swarm=config_of(swarm).slots - _busy(swarm), everywhere=settings.SWARM["MAX_AGENTS"] - _busy(None))
-    blocked = False
-    for decision in decide([_waiting(row) for row in pending], room, timezone.now()):
-        row = rows[decision.id]
-        match decision:
-            case Start():
-                _start(row, together)
-            case Wait(reason=reason):
-                if row.wait_reason != reason:
-                    Subtask.objects.filter(pk=row.pk).update(wait_reason=reason)
-            case Block(reason=reason):
-                together.advance(row, SubtaskStatus.BLOCKED, reason=reason)
-                blocked = True
-    if not blocked and _nothing_left(swarm):
-        together.advance(swarm, SwarmStatus.FINALIZING)
+def _is_news(row: Subtask, decision: Decision) -> bool:
+    return not isinstance(decision, Wait) or row.wait_reason != decision.reason
 
 
-def _busy(swarm: Swarm | None) -> int:
-    attempts = Attempt.objects.filter(status__in=ATTEMPT_HOLDS_SLOT)
-    return (attempts.filter(subtask__swarm=swarm) if swarm else attempts).count()
+def _lock(subtasks: Iterable[int]) -> None:
+    """In the order in which a cancel locks them, whatever the order of the decisions is."""
+    rows = Subtask.objects.filter(pk__in=list(subtasks)).order_by("pk").select_for_update(no_key=True)
+    list(rows.values_list("pk"))
 
 
-def _waiting(row: Subtask) -> Waiting:
-    needed = {one.name: SubtaskStatus(one.status) for one in row.dependencies.all()}
-    return Waiting(row.pk, row.name, row.priority, needed, row.not_before)
+def _apply(row: Subtask, decision: Decision, together: Moves) -> None:
+    match decision:
+        case Start(remark=remark):
+            _start(row, remark, together)
+        case Wait(reason=reason):
+            Subtask.objects.filter(pk=row.pk).update(wait_reason=reason)
+        case Block(reason=reason):
+            together.advance(row, SubtaskStatus.BLOCKED, reason=reason)
 
 
-def _start(row: Subtask, together: Moves) -> None:
-    together.advance(row, SubtaskStatus.ASSIGNED, wait_reason="", not_before=None)
+def _start(row: Subtask, remark: str, together: Moves) -> None:
+    together.advance(row, SubtaskStatus.ASSIGNED, reason=remark, wait_reason="", not_before=None)
     attempt = Attempt.objects.create(subtask=row, number=row.attempts.count() + 1)
     together.created(attempt)
+
+
+def _end_if_nothing_left(swarm: Swarm, decisions: Iterable[Decision]) -> None:
+    """What was just blocked is news: it is looked at once more before the end."""
+    if any(isinstance(one, Block) for one in decisions) or not _nothing_left(swarm):
+        return
+    advance(swarm, swarm, SwarmStatus.FINALIZING)
 
 
 def _nothing_left(swarm: Swarm) -> bool:

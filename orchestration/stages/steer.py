@@ -142,7 +142,7 @@ def _cancel_rest(swarm: Swarm, together: Moves, reason: str) -> None:
         together.advance(entry, EntryStatus.CANCELLED, reason=reason)
     merging = swarm.merge_entries.filter(status=EntryStatus.MERGING).values("subtask")
     left = swarm.subtasks.exclude(status__in=SUBTASK_SETTLED).exclude(pk__in=merging)
-    for subtask in left.order_by("priority", "pk"):  # dispatch's order, or the two would lock each other out
+    for subtask in left.order_by("pk"):  # dispatch's order, or the two would lock each other out
         together.advance(subtask, SubtaskStatus.CANCELLED, reason=reason)
 
 

@@ -11,7 +11,8 @@ from pytest_django.fixtures import Settings
 
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.events import Stage
-from orchestration.models import Attempt, Event, Lease, Subtask, Swarm
+from orchestration.domain.scheduling import AGE_PER_CLASS, UNKNOWN_SCOPE
+from orchestration.models import Attempt, Event, Lease, Repository, Subtask, Swarm
 from orchestration.stages.dispatch import dispatch
 from orchestration.stages.steer import pause
 from tests import factories
@@ -108,6 +109,101 @@ def test_dispatches_at_once_start_nothing_twice():
     assert sorted(started(swarm)) == sorted(f"t{n}" for n in range(10))
 
 
+def test_a_repositorys_limit_counts_its_swarms():
+    one, other = swarm_with("a", "b"), swarm_with("c")
+    Repository.objects.filter(pk=one.repository_id).update(max_agents=1)
+    same = factories.make_swarm(one.repository, planning_done=True)
+    factories.make_subtask(same, name="d")
+    dispatch(one.pk)
+    dispatch(same.pk)
+    dispatch(other.pk)
+    assert (started(one), started(same), started(other)) == (["a"], [], ["c"])
+    assert waits(one) | waits(same) == dict.fromkeys("bd", "All agents of this repository's limit are busy.")
+
+
+def test_a_place_that_one_swarm_frees_goes_to_another_that_waits_for_it(settings: Settings):
+    settings.SWARM = settings.SWARM | {"MAX_AGENTS": 1}
+    one, other = swarm_with("a"), swarm_with("b")
+    dispatch(one.pk)
+    dispatch(other.pk)
+    assert (started(one), started(other)) == (["a"], [])
+    Attempt.objects.update(status="complete", finished_at=timezone.now())
+    Subtask.objects.filter(name="a").update(status="complete")
+    dispatch(one.pk)
+    assert started(other) == ["b"]
+
+
+def test_scarce_places_are_shared_between_owners(settings: Settings):
+    settings.SWARM = settings.SWARM | {"MAX_AGENTS": 4}
+    flood, small = swarm_with("a", "b", "c", "d", "e"), swarm_with("x", "y")
+    dispatch(flood.pk)
+    assert (started(flood), started(small)) == (["a", "b"], ["x", "y"])
+
+
+def test_a_rival_that_waits_or_is_paused_is_given_nothing():
+    one, other, paused = swarm_with("a"), swarm_with("b", max_subagents=1), swarm_with("c")
+    factories.make_attempt(factories.make_subtask(other, name="busy", status="running"))
+    Swarm.objects.filter(pk=paused.pk).update(status="paused")
+    base = factories.make_subtask(other, name="base", status="running")
+    factories.make_subtask(other, name="top", needs=[base])
+    dispatch(one.pk)
+    assert (started(one), started(other), started(paused)) == (["a"], [], [])
+
+
+# Scopes.
+
+
+def test_what_overlaps_a_running_change_waits_for_it_to_land():
+    swarm = swarm_with()
+    running = factories.make_subtask(swarm, name="store", status="running", scope=["src/**"])
+    factories.make_attempt(running)
+    factories.make_subtask(swarm, name="one", scope=["docs", "src/a.py"])
+    factories.make_subtask(swarm, name="two", scope=["docs"])
+    for status in ("running", "handed_off"):
+        Subtask.objects.filter(pk=running.pk).update(status=status)
+        dispatch(swarm.pk)
+        assert started(swarm) == ["two"]
+    assert waits(swarm) == {"one": "Its scope src/a.py is held by store."}
+    Attempt.objects.update(status="complete", finished_at=timezone.now())
+    Subtask.objects.filter(name__in=["store", "two"]).update(status="complete")
+    dispatch(swarm.pk)
+    assert started(swarm) == ["one"]
+
+
+@pytest.mark.parametrize("status", ["waiting", "conflict", "complete", "failed", "cancelled"])
+def test_what_is_not_being_changed_holds_no_scope(status: str):
+    swarm = swarm_with()
+    factories.make_subtask(swarm, name="over", status=status, scope=["src/**"])
+    factories.make_subtask(swarm, name="one", scope=["src/a.py"])
+    dispatch(swarm.pk)
+    assert started(swarm) == ["one"]
+
+
+def test_a_reader_runs_beside_a_change_and_another_swarm_has_its_own_branch():
+    swarm, other = swarm_with(), swarm_with()
+    factories.make_attempt(factories.make_subtask(swarm, name="store", status="running", scope=["src"]))
+    factories.make_subtask(swarm, name="reader", scope=["src"], kind="research")
+    factories.make_subtask(other, name="same", scope=["src"])
+    dispatch(swarm.pk)
+    dispatch(other.pk)
+    assert (started(swarm), started(other)) == (["reader"], ["same"])
+
+
+def test_dispatches_at_once_never_start_two_in_one_place():
+    swarm = swarm_with()
+    for number in range(12):
+        factories.make_subtask(swarm, name=f"t{number}", scope=[f"src/{number % 3}.py"])
+    assert at_once(*[lambda: dispatch(swarm.pk)] * 8) == [None] * 8
+    assert started(swarm) == ["t0", "t1", "t2"]
+
+
+def test_a_start_with_an_unknown_scope_says_so_where_others_change_something():
+    swarm = swarm_with("one", "two")
+    dispatch(swarm.pk)
+    facts = Event.objects.filter(kind="subtask.assigned").values_list("facts__name", "facts__reason")
+    assert dict(facts) == {"one": "", "two": UNKNOWN_SCOPE}
+
+
 # Order and readiness.
 
 
@@ -117,6 +213,25 @@ def test_the_most_urgent_starts_first_then_the_oldest():
         factories.make_subtask(swarm, name=name, priority=priority)
     dispatch(swarm.pk)
     assert started(swarm) == ["urgent", "old", "young"]
+
+
+def test_whatever_has_waited_long_is_more_urgent():
+    swarm = swarm_with(max_subagents=1)
+    factories.make_subtask(swarm, name="young", priority=4)
+    old = factories.make_subtask(swarm, name="old", priority=6)
+    factories.backdate(old, timezone.now() - 3 * AGE_PER_CLASS)
+    dispatch(swarm.pk)
+    assert started(swarm) == ["old"]
+
+
+def test_the_wait_for_a_dependency_makes_nobody_urgent():
+    swarm = swarm_with(max_subagents=1)
+    base = factories.make_subtask(swarm, name="base", status="complete")
+    top = factories.make_subtask(swarm, name="top", priority=6, needs=[base])
+    factories.backdate(top, timezone.now() - 30 * AGE_PER_CLASS)
+    factories.make_subtask(swarm, name="young", priority=5)
+    dispatch(swarm.pk)
+    assert started(swarm) == ["young"]
 
 
 @pytest.mark.parametrize("status", ["pending", "running", "handed_off", "waiting"])

@@ -21,7 +21,7 @@ WHO |= {"GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.org"}
 
 @pytest.fixture
 def subtask(house: House) -> Subtask:
-    return make.make_subtask(house.swarm, name="store-write", status="running")
+    return make.make_subtask(house.swarm, name="store-write", status="running", scope=["shop/sessions/**"])
 
 
 def page_of(house: House, subtask: Subtask, query: str = "", who: str = "member") -> str:
