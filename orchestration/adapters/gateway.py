@@ -1,4 +1,4 @@
-"""The one way to a model: every call's slot, key, deadline, retries and cancellation. Knows no Django.
+"""The one way to a model: every call's endpoint, slot, key, deadline, retries and cancellation.
 
 One thread with an event loop carries all calls, so that a hundred callers cost a hundred waits and no more.
 """
@@ -14,8 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 
 import httpx
@@ -23,12 +22,16 @@ import httpx
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.eventloop import LoopThread
 from orchestration.adapters.llm import Provider
-from orchestration.adapters.llm.failures import Busy, place
-from orchestration.adapters.llm.keys import Key, read_key
-from orchestration.adapters.llm.limiter import LONGEST_HOLD_S, EndpointStats, Limiter, first_limit
+from orchestration.adapters.llm.anthropic import Anthropic
+from orchestration.adapters.llm.failures import Busy, RequestRefused, place
+from orchestration.adapters.llm.keys import read_key
+from orchestration.adapters.llm.limiter import EndpointStats, Limiter, first_limit
 from orchestration.adapters.llm.openai import OpenAI
+from orchestration.adapters.llm.pace import LONGEST_HOLD_S
 from orchestration.adapters.llm.pool import ManyPools
+from orchestration.adapters.llm.sharing import Board, shared_board
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
+from orchestration.domain.endpoints import PROBE_AFTER_S, Health, choose
 from orchestration.domain.errors import AdapterError, Failure
 
 __all__ = ["EndpointStats", "Gateway", "RetryPolicy", "get_gateway"]
@@ -37,6 +40,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 600.0
 PROGRESS_EVERY_S = 0.5
+PATIENCE_S = 5.0  # with a service that wants no calls for a while, where another one is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +61,25 @@ STANDARD = RetryPolicy()
 
 @dataclass(slots=True)
 class _Call:
-    endpoint: Endpoint
-    provider: Provider
-    key: Key
-    body: bytes
+    """What is asked, of whom, and how far it has come."""
+
+    endpoints: tuple[Endpoint, ...]
+    encode: Callable[[Endpoint], bytes]
     purpose: str
     retries: RetryPolicy
     deadline: float
     progress: Callable[[int], None]
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    answers_seen: int = -1
+    tries: int = 0  # that failed
+    counted: int = 0  # those of them that use up the retries
     trouble: str = ""
+
+    def body(self, endpoint: Endpoint) -> bytes:
+        """Encoded once for all tries."""
+        if endpoint.place not in self.bodies:
+            self.bodies[endpoint.place] = self.encode(endpoint)
+        return self.bodies[endpoint.place]
 
 
 class _Progress:
@@ -88,9 +102,20 @@ class _Progress:
 class Gateway:
     """Safe to use from any number of threads; each call blocks its own."""
 
-    def __init__(self, *, providers: Mapping[str, Provider] | None = None) -> None:
-        self._providers = {"openai": OpenAI()} if providers is None else providers
-        self._limiters: dict[tuple[str, str], Limiter] = {}
+    def __init__(
+        self,
+        *,
+        providers: Mapping[str, Provider] | None = None,
+        board: Board | None = None,
+        probe_after_s: float = PROBE_AFTER_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._providers = {"openai": OpenAI(), "anthropic": Anthropic()} if providers is None else providers
+        self._board = board
+        self._probe_after_s = probe_after_s
+        self._clock = clock
+        self._health: dict[str, Health] = {}
+        self._limiters: dict[str, Limiter] = {}
         self._client = httpx.AsyncClient(transport=ManyPools(), trust_env=False, follow_redirects=False)
         self._loop = LoopThread("model gateway", self._client.aclose)
 
@@ -113,27 +138,31 @@ class Gateway:
         `on_progress` gets the characters of the answer so far, in this thread, at most twice a second.
         """
         cancellation.check()
-        provider = self._provider(endpoint)
         progress = _Progress()
+
+        def encode(to: Endpoint) -> bytes:
+            provider = self._provider(to)
+            return provider.encode(to, messages, tools, tool_choice=tool_choice, max_output_tokens=max_output_tokens)
+
         call = _Call(
-            endpoint=endpoint,
-            provider=provider,
-            key=read_key(endpoint, os.environ),
-            body=provider.encode(
-                endpoint, messages, tools, tool_choice=tool_choice, max_output_tokens=max_output_tokens
-            ),
+            endpoints=(endpoint, *endpoint.alternatives),
+            encode=encode,
             purpose=purpose,
             retries=retries,
             deadline=time.monotonic() + timeout_s,
             progress=progress,
         )
+        call.body(endpoint)  # in the caller's thread: a long history takes its time
         future = self._loop.start(self._answer(call, timeout_s))
         future.add_done_callback(progress.end)
         return _wait(future, progress, cancellation, on_progress)
 
     def stats(self, endpoint: Endpoint) -> EndpointStats:
-        limiter = self._limiters.get((endpoint.name, endpoint.base_url))
+        limiter = self._limiters.get(endpoint.place)
         return limiter.stats() if limiter else EndpointStats(limit=first_limit(endpoint).value)
+
+    def health(self, endpoint: Endpoint) -> Health:
+        return self._health.get(endpoint.place, Health())
 
     def close(self) -> None:
         """End every call with CANCELLED. May be called again."""
@@ -142,7 +171,8 @@ class Gateway:
     def _provider(self, endpoint: Endpoint) -> Provider:
         provider = self._providers.get(endpoint.kind)
         if provider is None:
-            message = f'{place(endpoint)} is of the kind "{endpoint.kind}", which is not supported yet; use "openai".'
+            kinds = " or ".join(f'"{kind}"' for kind in self._providers)
+            message = f'{place(endpoint)} is of the kind "{endpoint.kind}", which is not supported; use {kinds}.'
             raise AdapterError(Failure.PERMANENT, message)
         return provider
 
@@ -152,54 +182,113 @@ class Gateway:
                 return await self._retried(call)
         except TimeoutError:
             before = f" Before that: {call.trouble}" if call.trouble else ""
-            message = f"{place(call.endpoint)} timed out after {timeout_s:g} s.{before}"
+            message = f"{place(call.endpoints[0])} timed out after {timeout_s:g} s.{before}"
             raise AdapterError(Failure.TRANSIENT, message) from None
 
     async def _retried(self, call: _Call) -> Reply:
-        limiter = self._limiter(call.endpoint)
-        for retry in count():
+        while True:
             try:
-                return replace(await self._once(call, limiter, retry), retries=retry)
+                return await self._round(call)
             except AdapterError as error:
-                if not error.transient or retry >= call.retries.max_retries:
-                    raise
-                delay = _delay(call, error, retry)
-                call.trouble = str(error)
-                log.warning("%s: %s Trying again in %.1f s.", call.purpose, error, delay)
-            await asyncio.sleep(delay)
-        raise AssertionError("count() ended")
+                await self._pause(call, error)
 
-    async def _once(self, call: _Call, limiter: Limiter, retry: int) -> Reply:
+    async def _pause(self, call: _Call, error: AdapterError) -> None:
+        """Before the next round; raises the error where there is none.
+
+        Being asked to wait uses up a retry only where nobody else gets on either.
+        """
+        answers = sum(limiter.answers for one in call.endpoints if (limiter := self._limiters.get(one.place)))
+        queueing = isinstance(error, Busy) and error.rate_limited and -1 < call.answers_seen < answers
+        call.answers_seen = answers
+        if not error.transient or (call.counted >= call.retries.max_retries and not queueing):
+            raise error
+        delay = _delay(call, error)
+        call.counted += not queueing
+        call.trouble = str(error)
+        if not queueing:
+            log.warning("%s: %s Trying again in %.1f s.", call.purpose, error, delay)
+            await asyncio.sleep(delay)
+
+    async def _round(self, call: _Call) -> Reply:
+        """Every endpoint once, the next one at once."""
+        choice = choose(call.endpoints, self._health, self._clock(), probe_after_s=self._probe_after_s)
+        if choice.probe:
+            self._health[choice.probe.place] = self._health[choice.probe.place].probed(self._clock())
+        errors: list[AdapterError] = []
+        for endpoint in choice.order:
+            try:
+                reply = await self._once(call, endpoint, last=endpoint is choice.order[-1])
+            except RequestRefused:
+                raise
+            except AdapterError as error:
+                call.tries += 1
+                errors.append(error)
+            else:
+                return replace(reply, retries=call.tries, detour=" ".join(map(str, errors)))
+        raise _together(errors)
+
+    async def _once(self, call: _Call, endpoint: Endpoint, *, last: bool) -> Reply:
+        limiter = self._limiter(endpoint)
+        held_for_s = limiter.held_for_s()
+        if held_for_s > PATIENCE_S and not last:
+            message = f"{place(endpoint)} wants nothing for {held_for_s:.0f} s."
+            raise Busy(message, retry_after_s=held_for_s, rate_limited=True)
+        body, key, provider = call.body(endpoint), read_key(endpoint, os.environ), self._provider(endpoint)
         async with limiter.slot() as epoch:
             try:
-                reply = await call.provider.complete(
-                    self._client, call.endpoint, call.key, call.body, on_progress=call.progress
+                heard = limiter.headers_of_a_call()
+                reply = await provider.complete(
+                    self._client, endpoint, key, body, on_progress=call.progress, on_headers=heard
                 )
             except AdapterError as error:
-                limiter.failed(str(error))
-                if isinstance(error, Busy) and error.rate_limited:
-                    said = error.retry_after_s
-                    limiter.refused(epoch, call.retries.longest_s(retry) if said is None else said)
+                self._failed(call, endpoint, error, epoch)
                 raise
             limiter.answered(reply.latency_ms)
+            self._health[endpoint.place] = self.health(endpoint).answered(reply.first_token_ms)
             return reply
 
+    def _failed(self, call: _Call, endpoint: Endpoint, error: AdapterError, epoch: int) -> None:
+        """A request that is itself at fault, and a service that only wants fewer, say nothing about health."""
+        limiter = self._limiters[endpoint.place]
+        limiter.failed(str(error))
+        if isinstance(error, Busy) and error.rate_limited:
+            said = error.retry_after_s
+            limiter.refused(epoch, call.retries.longest_s(call.counted) if said is None else said)
+        elif not isinstance(error, RequestRefused):
+            before = self.health(endpoint)
+            self._health[endpoint.place] = before.failed(self._clock())
+            if before.healthy and not self.health(endpoint).healthy:
+                log.warning("%s is left alone for %g s: %s", place(endpoint), self._probe_after_s, error)
+
     def _limiter(self, endpoint: Endpoint) -> Limiter:
-        place = (endpoint.name, endpoint.base_url)
-        limiter = self._limiters.get(place)
+        limiter = self._limiters.get(endpoint.place)
         if limiter is None:
-            limiter = self._limiters[place] = Limiter(endpoint)
+            limiter = self._limiters[endpoint.place] = Limiter(endpoint, board=self._board)
         if limiter.max_concurrent != endpoint.max_concurrent:
             limiter.adopt(endpoint)
         return limiter
 
 
-def _delay(call: _Call, error: AdapterError, retry: int) -> float:
+def _together(errors: Sequence[AdapterError]) -> AdapterError:
+    """All that went wrong in one round, as one error: it is worth another one if any of them is transient."""
+    if len(errors) == 1:
+        return errors[0]
+    message = " ".join(map(str, errors))
+    transient = [error for error in errors if error.transient]
+    waits = [error.retry_after_s or 0.0 for error in transient if isinstance(error, Busy)]
+    if not transient:
+        return AdapterError(errors[0].kind, message)
+    limited = all(isinstance(error, Busy) and error.rate_limited for error in transient)
+    soonest = min(waits) if len(waits) == len(transient) else 0.0
+    return Busy(message, retry_after_s=soonest, rate_limited=limited)
+
+
+def _delay(call: _Call, error: AdapterError) -> float:
     """Seconds before the next try. Raises the error where the service wants a longer wait than the call has."""
     told = error.retry_after_s if isinstance(error, Busy) and error.retry_after_s else 0.0
     if told > call.deadline - time.monotonic():
         raise error
-    jittered = random.uniform(0, call.retries.longest_s(retry))  # noqa: S311 - spreads load, guards nothing
+    jittered = random.uniform(0, call.retries.longest_s(call.counted))  # noqa: S311 - spreads load, guards nothing
     return max(min(told, LONGEST_HOLD_S), jittered)
 
 
@@ -235,7 +324,7 @@ def get_gateway() -> Gateway:
     global _gateway  # noqa: PLW0603 - one per process is the point
     with _lock:
         if _gateway is None:
-            _gateway = Gateway()
+            _gateway = Gateway(board=shared_board())
         return _gateway
 
 

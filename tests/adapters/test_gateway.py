@@ -161,9 +161,16 @@ def test_the_backoff_doubles_up_to_its_limit(retry: int, longest: float):
 
 
 def test_an_unsupported_kind_is_refused_with_a_sentence(rig: Rig):
+    rig.gateway.close()
+    rig.gateway = Gateway(providers={"openai": OpenAI()})
     error = rig.refused(rig.endpoint(kind="anthropic"))
     assert error.kind is Failure.PERMANENT
-    assert 'is of the kind "anthropic", which is not supported yet' in str(error)
+    assert 'is of the kind "anthropic", which is not supported; use "openai".' in str(error)
+
+
+def test_both_kinds_are_spoken(rig: Rig):
+    assert [rig.ask(rig.endpoint(kind=kind)).text for kind in ("openai", "anthropic")] == ["hello", "hello"]
+    assert [seen.kind for seen in rig.service.requests] == ["openai", "anthropic"]
 
 
 # The deadline

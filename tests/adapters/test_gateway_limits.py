@@ -14,7 +14,8 @@ import pytest
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import Gateway, RetryPolicy
-from orchestration.adapters.llm.limiter import LONGEST_HOLD_S, Limit, Limiter, first_limit
+from orchestration.adapters.llm.limiter import Limit, Limiter, first_limit
+from orchestration.adapters.llm.pace import LONGEST_HOLD_S
 from orchestration.demo.service import Answer, Request, ScriptedService
 from orchestration.domain.conversation import Endpoint, Message, Reply
 from orchestration.domain.errors import AdapterError

@@ -128,15 +128,15 @@ def unreachable(endpoint: Endpoint, error: Exception) -> AdapterError:
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds, from a number or a date; None where the service does not say or says nonsense."""
-    milliseconds = _number(headers.get("retry-after-ms", ""))
+    milliseconds = number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
         return milliseconds / 1000
     value = headers.get("retry-after", "").strip()
-    seconds = _number(value)
+    seconds = number(value)
     return seconds if seconds is not None else _until(value)
 
 
-def _number(text: str) -> float | None:
+def number(text: str) -> float | None:
     return float(text) if re.fullmatch(r"\d{1,9}(\.\d+)?", text.strip()) else None
 
 
