@@ -9,9 +9,11 @@ from typing import Any
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
+from orchestration.domain.estimates import Past, Prices
 from orchestration.domain.states import AttemptStatus, EntryStatus
 from orchestration.domain.stats import AttemptFacts, Executed, MergeFacts, PlanFacts, Usage, statistics
 from orchestration.models.merges import MergeEntry
+from orchestration.models.repositories import ModelEndpoint, Repository
 from orchestration.models.swarms import PlanIteration, Swarm
 from orchestration.models.work import Attempt, Subtask
 
@@ -121,3 +123,24 @@ def usage_of(swarm: Swarm) -> list[Usage]:
         )
         for row in summed
     ]
+
+
+MOST_REMEMBERED = 200  # the latest: what a repository was like long ago says little
+RAN_TO_AN_END = (AttemptStatus.COMPLETE, AttemptStatus.PARTIAL, AttemptStatus.BLOCKED, AttemptStatus.TIMED_OUT)
+
+
+def experience_of(repository: Repository) -> list[Past]:
+    """What its latest attempts took. One that failed or was stopped half-way says nothing about a whole one."""
+    rows = Attempt.objects.filter(
+        subtask__swarm__repository=repository, status__in=RAN_TO_AN_END, started_at__isnull=False
+    )
+    told = rows.order_by("-pk").values_list("subtask__kind", "started_at", "finished_at", "tokens", "cost_usd")
+    return [
+        Past(kind, max(0.0, (end - start).total_seconds()), float(tokens), float(cost))
+        for kind, start, end, tokens, cost in told[:MOST_REMEMBERED]
+        if start and end
+    ]
+
+
+def prices_of(endpoint: ModelEndpoint) -> Prices:
+    return Prices(float(endpoint.input_price), float(endpoint.output_price))

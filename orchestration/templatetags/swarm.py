@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from orchestration.domain.estimates import Range
 from orchestration.models import Event
 from orchestration.web import banners, looks, markup, words
 
@@ -85,6 +86,21 @@ def since(when: datetime | None) -> SafeString:
     if when is None:
         return SafeString("")
     return _time(when, words.duration((timezone.now() - when).total_seconds()), "data-since")
+
+
+@register.filter
+def time_range(found: Range) -> str:
+    return words.between(words.duration(found.low), words.duration(found.high))
+
+
+@register.filter
+def money_range(found: Range) -> str:
+    return words.between(words.money(found.low), words.money(found.high))
+
+
+@register.filter
+def tokens_range(found: Range) -> str:
+    return words.between(words.tokens(round(found.low)), words.tokens(round(found.high)))
 
 
 @register.filter

@@ -101,6 +101,8 @@ def _steer_subtask(request: SignedIn, public_id: str, act: Callable[[Subtask, Us
         act(subtask, request.user)
     except InvalidInput as error:
         messages.error(request, str(error))
+    if request.POST.get("back") == "plan":
+        return redirect("swarm-plan", subtask.swarm.public_id)
     return redirect("subtask", subtask.public_id)
 
 

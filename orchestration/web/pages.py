@@ -31,6 +31,7 @@ from orchestration.web.access import (
 from orchestration.web.boards import Board, Filter
 from orchestration.web.forms import RepositoryForm, SwarmForm
 from orchestration.web.panels import SwarmPanels
+from orchestration.web.plans import PlanPage
 from orchestration.web.subtasks import SubtaskPanels
 
 PAGE_SIZE = 100
@@ -87,6 +88,14 @@ def swarm(request: SignedIn, public_id: str) -> HttpResponse:
     panels = SwarmPanels(row, may_steer=request.user.may(Action.STEER, row.repository.team))
     socket = f"/ws/swarms/{row.public_id}/?after={row.last_seq}"
     return render(request, "swarms/detail.html", {"swarm": row, "panels": panels, "socket": socket})
+
+
+@signed_in
+@require_safe
+def swarm_plan(request: SignedIn, public_id: str) -> HttpResponse:
+    row = swarm_of(request.user, public_id)
+    plan = PlanPage(row, may_steer=request.user.may(Action.STEER, row.repository.team))
+    return render(request, "swarms/plan.html", {"swarm": row, "plan": plan})
 
 
 @signed_in

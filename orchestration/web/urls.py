@@ -33,6 +33,7 @@ urlpatterns = [
     path("theme/", people.theme, name="theme"),
     path("swarms/new/", by_method(pages.new_swarm, actions.new_swarm), name="new-swarm"),
     path("swarms/<str:public_id>/", pages.swarm, name="swarm"),
+    path("swarms/<str:public_id>/plan/", pages.swarm_plan, name="swarm-plan"),
     path("swarms/<str:public_id>/subtasks/", pages.swarm_subtasks, name="swarm-subtasks"),
     path("swarms/<str:public_id>/pause/", actions.pause, name="swarm-pause"),
     path("swarms/<str:public_id>/resume/", actions.resume, name="swarm-resume"),

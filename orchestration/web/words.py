@@ -30,6 +30,11 @@ def span(seconds: float) -> str:
     return f"{max(0.0, seconds):.1f} s" if seconds < 10 else duration(seconds)
 
 
+def between(low: str, high: str) -> str:
+    """A range of figures in words; what reads the same at both ends is told once."""
+    return low if low == high else f"{low} to {high}"
+
+
 def ago(when: datetime, now: datetime) -> str:
     seconds = (now - when).total_seconds()
     return "now" if seconds < 5 else f"{' '.join(duration(seconds).split()[:2])} ago"

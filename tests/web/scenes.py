@@ -94,6 +94,19 @@ def _land(subtask: Subtask, attempt: object) -> None:
         subtask.save()
 
 
+def awaiting_swarm(repository: Repository) -> Swarm:
+    """A plan that waits for approval, with two subtasks that may meet and one of unknown scope."""
+    endpoint = make.make_endpoint(repository.team, input_price="2", output_price="10")
+    swarm = make.make_swarm(repository, status="awaiting_approval", endpoint=endpoint, cost_usd="0.02")
+    survey = make.make_subtask(swarm, name="survey", kind="research", scope=[])
+    client = make.make_subtask(swarm, name="redis-client", needs=[survey], scope=["shop/redis/**", "pyproject.toml"])
+    make.make_subtask(swarm, name="session-schema", needs=[survey], scope=["shop/sessions/schema.py"])
+    make.make_subtask(swarm, name="store-write", needs=[client], scope=["shop/sessions/**"], priority=2)
+    make.make_subtask(swarm, name="metrics", needs=[client], scope=[])
+    make.make_subtask(swarm, name="docs", scope=["docs/**"], status="cancelled")
+    return swarm
+
+
 SCRATCHPAD = """\
 ## Goals and coverage
 

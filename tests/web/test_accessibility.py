@@ -38,7 +38,7 @@ def paths(live_house: House) -> list[str]:
     done = make.make_attempt(make.make_subtask(over, status="complete"), status="complete")
     make.make_entry(done, status="landed")
     make.make_check(over, passed=False, exit_code=1)
-    make.make_swarm(live_house.repository, status="awaiting_approval")
+    awaiting = scenes.awaiting_swarm(live_house.repository)
     return [
         "/",
         "/?q=nothing-at-all",
@@ -46,6 +46,8 @@ def paths(live_house: House) -> list[str]:
         f"/swarms/{swarm.public_id}/",
         f"/swarms/{over.public_id}/",
         f"/swarms/{swarm.public_id}/cancel/",
+        f"/swarms/{awaiting.public_id}/",
+        f"/swarms/{awaiting.public_id}/plan/",
         f"/swarms/{swarm.public_id}/subtasks/",
         f"/subtasks/{docs.public_id}/",
         f"/subtasks/{survey.public_id}/",

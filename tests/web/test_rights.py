@@ -26,6 +26,7 @@ GETS = {
     "new-swarm": OWN | {"viewer": 403},
     "new-repository": OWN | {"viewer": 403, "member": 403},
     "swarm": READ,
+    "swarm-plan": READ,
     "swarm-subtasks": READ,
     "swarm-cancel": STEER,
     "subtask": READ,
