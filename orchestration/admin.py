@@ -6,8 +6,12 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from orchestration import models
 from orchestration.domain.errors import InvalidInput
@@ -16,11 +20,21 @@ from orchestration.stages import steer
 admin.site.site_header = "Swarmsite operations"
 admin.site.site_title = "Swarmsite"
 admin.site.index_title = "What runs here"
+admin.site.unregister(Group)  # rights come from roles in teams; a group would change nothing
 
 
 @admin.register(models.User)
 class UserAdmin(DjangoUserAdmin[models.User]):
-    pass
+    """Without groups, which decide nothing here."""
+
+    list_filter = ("is_staff", "is_superuser", "is_active")
+    filter_horizontal = ("user_permissions",)
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "user_permissions")}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
 
 
 class MembershipInline(admin.TabularInline[models.Membership, models.Team]):
@@ -77,12 +91,20 @@ class ReadOnlyAdmin(admin.ModelAdmin[Model]):
 
 @admin.register(models.Swarm)
 class SwarmAdmin(ReadOnlyAdmin):
-    list_display = ("title", "public_id", "status", "repository", "requester", "cost_usd", "created_at")
+    list_display = ("title", "public_id", "status", "repository", "requester", "cost_usd", "created_at", "page")
     list_filter = ("status", "repository")
     search_fields = ("public_id", "title")
     list_select_related = ("repository", "requester")
     date_hierarchy = "created_at"
     actions = ("pause", "resume", "cancel")
+
+    def view_on_site(self, obj: Any) -> str:
+        """In our pages: what the rows of the admin cannot show."""
+        return reverse("swarm", args=[obj.public_id])
+
+    @admin.display(description="On site")
+    def page(self, obj: Any) -> SafeString:
+        return format_html('<a href="{}">View on site</a>', self.view_on_site(obj))
 
     @admin.action(description="Pause")
     def pause(self, request: HttpRequest, chosen: QuerySet[models.Swarm]) -> None:
