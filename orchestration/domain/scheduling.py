@@ -31,6 +31,7 @@ class Waiting:
     changes: bool = True
     scope: tuple[str, ...] = ()  # where it may change something; empty: unknown
     swarm: int = 0
+    splits: bool = False  # it is split into parts instead of run, and takes no place
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,14 @@ class Block:
     reason: str
 
 
-Decision = Start | Wait | Block
+@dataclass(frozen=True, slots=True)
+class Split:
+    """It waits for its parts from here on, and holds no place."""
+
+    id: int
+
+
+Decision = Start | Wait | Block | Split
 
 
 def decide(waiting: Iterable[Waiting], installation: Installation, now: datetime) -> list[Decision]:
@@ -87,7 +95,7 @@ def decide(waiting: Iterable[Waiting], installation: Installation, now: datetime
     decisions: list[Decision] = []
     ready: list[Waiting] = []
     for one in sorted(waiting, key=lambda one: one.id):
-        decision = _unready(one, installation.swarms[one.swarm], now)
+        decision = _unready(one, installation.swarms[one.swarm], now) or (Split(one.id) if one.splits else None)
         if decision:
             decisions.append(decision)
         else:

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from orchestration.domain.scheduling import Block, Decision, Installation, Start, Terms, Wait, Waiting, decide
+from orchestration.domain.scheduling import Block, Decision, Installation, Split, Start, Terms, Wait, Waiting, decide
 from orchestration.domain.scopes import Held
 from orchestration.domain.states import (
     ATTEMPT_HOLDS_SLOT,
@@ -28,9 +28,12 @@ from orchestration.domain.states import (
 )
 from orchestration.models import Attempt, Lease, Subtask, Swarm
 from orchestration.stages.rows import config_of
+from orchestration.stages.splitting import Splits
+from orchestration.stages.standing import owes_a_last_word
 from orchestration.stages.transition import Moves, Superseded, advance, moves
 
 LOCK = "dispatch"
+IS_SPLIT = "It is split into parts."
 HOLDS_SCOPE = (SubtaskStatus.ASSIGNED, SubtaskStatus.RUNNING, SubtaskStatus.HANDED_OFF)
 
 
@@ -51,7 +54,10 @@ def _dispatch(swarm: Swarm) -> None:
     busy = _Busy()
     rows = {row.pk: row for row in (*_pending(swarm), *_rivals(swarm, busy))}
     swarms = {row.swarm_id: row.swarm for row in rows.values()} | {swarm.pk: swarm}
-    decisions = decide([_waiting(row) for row in rows.values()], busy.installation(swarms.values()), timezone.now())
+    splits = Splits(list(swarms.values()))
+    decisions = decide(
+        [_waiting(row, splits) for row in rows.values()], busy.installation(swarms.values()), timezone.now()
+    )
     for each in swarms.values():
         _carry_out(each, [(rows[one.id], one) for one in decisions if rows[one.id].swarm_id == each.pk])
     _end_if_nothing_left(swarm, decisions)
@@ -129,19 +135,22 @@ def _held(swarms: Iterable[Swarm]) -> dict[int, tuple[Held, ...]]:
     return {swarm: tuple(one for _, one in each) for swarm, each in groupby(held, key=itemgetter(0))}
 
 
-def _waiting(row: Subtask) -> Waiting:
+def _waiting(row: Subtask, splits: Splits) -> Waiting:
     needed = list(row.dependencies.all())
+    landing = splits.waits_for_change_of(row)
+    own_change = {f"the change of {landing} itself": SubtaskStatus.HANDED_OFF} if landing else {}
     moments = [row.created_at, row.not_before, *(one.finished_at for one in needed)]
     return Waiting(
         id=row.pk,
         name=row.name,
         priority=row.priority,
-        dependencies={one.name: SubtaskStatus(one.status) for one in needed},
+        dependencies={one.name: SubtaskStatus(one.status) for one in needed} | own_change,
         not_before=row.not_before,
         since=max(moment for moment in moments if moment),
         changes=row.kind == "change",
         scope=tuple(row.scope),
         swarm=row.swarm_id,
+        splits=splits.is_due(row),
     )
 
 
@@ -174,6 +183,8 @@ def _apply(row: Subtask, decision: Decision, together: Moves) -> None:
             Subtask.objects.filter(pk=row.pk).update(wait_reason=reason)
         case Block(reason=reason):
             together.advance(row, SubtaskStatus.BLOCKED, reason=reason)
+        case Split():
+            together.advance(row, SubtaskStatus.WAITING, reason=IS_SPLIT, wait_reason="", not_before=None)
 
 
 def _start(row: Subtask, remark: str, together: Moves) -> None:
@@ -196,4 +207,5 @@ def _nothing_left(swarm: Swarm) -> bool:
         and not swarm.iterations.filter(status=IterationStatus.RUNNING).exists()
         and not swarm.subtasks.exclude(status__in=SUBTASK_SETTLED).exists()
         and not swarm.merge_entries.filter(status__in=ENTRY_OPEN).exists()
+        and not owes_a_last_word(swarm)
     )

@@ -1,0 +1,48 @@
+"""Which pending subtasks are split instead of run, and which parts wait for their subtask's own change."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cached_property
+
+from orchestration.domain.states import ENTRY_OPEN, IterationStatus, SubtaskStatus
+from orchestration.domain.subplans import may_split, wants_split
+from orchestration.models import MergeEntry, PlanIteration, Subtask, Swarm
+from orchestration.stages.rows import config_of
+
+
+class Splits:
+    """Of some swarms at one moment; each question of the database is asked once, and only where it matters."""
+
+    def __init__(self, swarms: Collection[Swarm]) -> None:
+        self._swarms = swarms
+
+    def is_due(self, row: Subtask) -> bool:
+        """It has parts already, or wants some and nobody has said yet that it is one agent's work."""
+        if row.pk in self._split:
+            return True
+        if not wants_split(row.scope, row.kind, marked=row.decompose):
+            return False
+        return may_split(row.depth, config_of(row.swarm).strategy) and row.pk not in self._alone
+
+    def waits_for_change_of(self, row: Subtask) -> str:
+        """The name of the subtask that it is a part of, while that one's own change is on its way."""
+        return self._landing.get(row.parent_id, "") if row.parent_id else ""
+
+    @cached_property
+    def _split(self) -> frozenset[int | None]:
+        parts = Subtask.objects.filter(swarm__in=self._swarms, parent__isnull=False).order_by()
+        return frozenset(parts.values_list("parent", flat=True).distinct())
+
+    @cached_property
+    def _alone(self) -> frozenset[int | None]:
+        """A subplan was made and has no parts."""
+        done = PlanIteration.objects.filter(swarm__in=self._swarms, parent__isnull=False, status=IterationStatus.DONE)
+        return frozenset(done.values_list("parent", flat=True)) - self._split
+
+    @cached_property
+    def _landing(self) -> dict[int, str]:
+        entries = MergeEntry.objects.filter(
+            swarm__in=self._swarms, status__in=ENTRY_OPEN, subtask__status=SubtaskStatus.WAITING
+        )
+        return dict(entries.values_list("subtask", "subtask__name"))
