@@ -24,7 +24,6 @@ class Strategy(StrEnum):
 # Named in the contract, built by later versions: told apart from a slip of the pen.
 NOT_YET = frozenset(
     {
-        "request_delay_ms",
         "worktree_enabled",
         "worktree_auto_merge",
         "execution_mode",
@@ -54,6 +53,7 @@ class SwarmConfig(BaseModel):
     critical_path_threshold: Annotated[int, Field(ge=1, le=100)] = 10
     model: Annotated[str, Field(max_length=300)] | None = None
     max_concurrent_requests: Annotated[int, Field(ge=1, le=1000)] | None = None
+    request_delay_ms: Annotated[int, Field(ge=0, le=60_000)] = 1000
     working_dir: Annotated[str, Field(max_length=500)] | None = None
     max_retries: Annotated[int, Field(ge=0, le=20)] = 3
     base_delay_ms: Annotated[int, Field(ge=0, le=600_000)] = 500

@@ -88,7 +88,7 @@ class Endpoint:
 
     Prices are USD per million tokens. `max_concurrent` is a hard cap; None lets the gateway find the limit.
     `request_delay_ms` is where the limiter starts once the service asks for fewer requests without saying how many.
-    `alternatives` are asked where this one cannot answer.
+    `roles` are who may use it, empty for everybody. `alternatives` are asked where this one cannot answer.
     """
 
     name: str
@@ -102,6 +102,7 @@ class Endpoint:
     loopback: bool = False
     id: str = ""
     weight: int = 100
+    roles: str = ""
     request_delay_ms: int = 0
     alternatives: tuple[Endpoint, ...] = ()
 

@@ -33,6 +33,22 @@ def read_roles(text: str) -> frozenset[ModelRole]:
     return frozenset(map(ModelRole, words)) or frozenset(ModelRole)
 
 
+def for_role(own: Endpoint, others: Sequence[Endpoint], role: ModelRole, *, pinned: bool) -> Endpoint:
+    """Whom this role asks, with the alternatives behind it.
+
+    An endpoint that is kept for the role goes before the swarm's own one, unless that one was `pinned` by name
+    for the workers. Where nobody may be used by the role, the swarm's own one is.
+    """
+
+    def rank(endpoint: Endpoint) -> tuple[bool, bool, bool, int]:
+        chosen = pinned and endpoint is own and role is ModelRole.WORKER
+        return not chosen, not endpoint.roles.strip(), endpoint is not own, -endpoint.weight
+
+    fit = [endpoint for endpoint in (own, *others) if role in read_roles(endpoint.roles)]
+    first, *rest = sorted(fit, key=rank) or [own]
+    return replace(first, alternatives=tuple(rest))
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """What the last calls said of one endpoint. `probed_at` is when a call was last let through to try it."""

@@ -1,18 +1,58 @@
-"""Books what model calls cost, on the call, the attempt or iteration, and the swarm."""
+"""What model calls cost: held back before each, booked after it on the call, the attempt or iteration, and the swarm."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
+from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q, Sum
+from django.utils import timezone
 
-from orchestration.domain.conversation import Reply
-from orchestration.models import Attempt, ModelCall, PlanIteration, Swarm
+from orchestration.adapters.cancellation import Cancellation
+from orchestration.domain.budgets import (
+    Amount,
+    Ask,
+    Budget,
+    Decision,
+    Grant,
+    Hold,
+    Limit,
+    Stop,
+    Unit,
+    decide,
+    said,
+    spent_up,
+)
+from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec, estimate_tokens
+from orchestration.domain.errors import AdapterError, Failure
+from orchestration.domain.states import ATTEMPT_LIVE, IterationStatus, SwarmStatus
+from orchestration.models import Attempt, ModelCall, PlanIteration, Repository, Swarm
+from orchestration.stages.leases import release_connection
+from orchestration.stages.rows import config_of
+from orchestration.stages.transition import Superseded, moves, status_of
 
 MOST_TOKENS = 100_000_000  # of one answer: far beyond every model, and what a column holds
 MOST_USD = Decimal(10_000)
+MILLIONTH = Decimal("0.000001")
+FIRST_LOOK_S, LONGEST_LOOK_S = 0.05, 1.0  # while calls in flight hold the rest of a budget
+MESSAGE_TOKENS = 8  # what a message takes beside its text
+TO_DO = {
+    Budget.SWARM: "Raise it, then resume.",
+    Budget.MONTH: "Raise it in the repository's settings or wait for the next month, then resume.",
+}
+
+Spender = Attempt | PlanIteration
+
+
+class OverBudget(AdapterError):
+    """A budget's end: nobody's failure. The swarm is paused, and what ran is tried again when it goes on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Failure.BUDGET, reason)
 
 
 def plausible(reply: Reply) -> Reply:
@@ -29,13 +69,14 @@ def _tokens(said: int) -> int:
     return max(0, min(said, MOST_TOKENS))
 
 
-def book(swarm: Swarm, reply: Reply, *, on: Attempt | PlanIteration) -> None:
-    """One transaction; the swarm's row comes last, as everywhere."""
+def book(swarm: Swarm, reply: Reply, *, on: Spender) -> None:
+    """One transaction; the swarm's row comes last, as everywhere. What was held back for the call is free again."""
     reply = plausible(reply)
     usage, attempt = reply.usage, on if isinstance(on, Attempt) else None
     tokens = usage.input_tokens + usage.output_tokens
     spent = {"tokens": F("tokens") + tokens, "cost_usd": F("cost_usd") + reply.cost_usd}
     with transaction.atomic():
+        freed = _take_back(on)
         type(on)._default_manager.filter(pk=on.pk).update(steps=F("steps") + 1, **spent)  # noqa: SLF001 - Django's own
         ModelCall.objects.create(
             swarm=swarm,
@@ -49,4 +90,173 @@ def book(swarm: Swarm, reply: Reply, *, on: Attempt | PlanIteration) -> None:
             latency_ms=reply.latency_ms,
             retries=reply.retries,
         )
-        Swarm.objects.filter(pk=swarm.pk).update(**spent)
+        Swarm.objects.filter(pk=swarm.pk).update(**spent, **freed)
+
+
+class Spending:
+    """The model calls of one attempt or iteration, each within the budgets that bind its swarm."""
+
+    def __init__(self, on: Spender, swarm: Swarm, endpoint: Endpoint, cancellation: Cancellation) -> None:
+        self._on = on
+        self._swarm = swarm
+        offered = (endpoint, *endpoint.alternatives)
+        self._prices = max(one.input_price for one in offered), max(one.output_price for one in offered)
+        self._cancellation = cancellation
+
+    @contextmanager
+    def call(self, messages: Sequence[Message], tools: Sequence[ToolSpec], left: Callable[[], float]) -> Iterator[None]:
+        """Around one call. Raises OverBudget; `left` raises when the caller has no more time to wait."""
+        self._reserve(Ask(_request_tokens(messages, tools), *self._prices), left)
+        release_connection()
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _reserve(self, ask: Ask, left: Callable[[], float]) -> None:
+        look = FIRST_LOOK_S
+        while isinstance(decision := self._try(ask), Hold):
+            release_connection()
+            self._cancellation.wait(min(look, left()))
+            self._cancellation.check()
+            look = min(2 * look, LONGEST_LOOK_S)
+        if isinstance(decision, Stop):
+            pause_at(self._swarm, decision)
+            raise OverBudget(decision.reason)
+
+    def _try(self, ask: Ask) -> Decision:
+        with transaction.atomic():
+            _lock(self._on)
+            swarm = Swarm.objects.select_for_update(no_key=True).get(pk=self._swarm.pk)
+            if swarm.stopped_by:
+                return Stop(swarm.status_reason, Budget(swarm.stopped_by))
+            self._require_steps(swarm)
+            decision = decide(limits_of(swarm, locked=True), ask)
+            if isinstance(decision, Grant):
+                _hold_back(self._on, swarm, decision.amount)
+            return decision
+
+    def _require_steps(self, swarm: Swarm) -> None:
+        """A worker without a tool call left could not even hand off."""
+        limit = config_of(swarm).max_total_steps
+        if isinstance(self._on, Attempt) and swarm.tool_calls >= limit:
+            raise AdapterError(Failure.BUDGET, no_steps_left(limit))
+
+    def _release(self) -> None:
+        """Where the call failed: one that was answered is booked already."""
+        if not self._on.reserved_tokens:
+            return
+        with transaction.atomic():
+            freed = _take_back(self._on)
+            if freed:
+                Swarm.objects.filter(pk=self._swarm.pk).update(**freed)
+
+
+def no_steps_left(limit: int) -> str:
+    return f"The swarm's limit of {limit} tool calls is used up."
+
+
+def limits_of(swarm: Swarm, *, locked: bool = False) -> list[Limit]:
+    """The budgets that bind it, as they stand. `locked`: inside a transaction that is about to spend."""
+    config, limits = config_of(swarm), []
+    if config.budget_usd is not None:
+        words = f"The swarm's budget of {said(Unit.USD, config.budget_usd)}"
+        limits.append(Limit(words, Unit.USD, config.budget_usd, swarm.cost_usd, swarm.reserved_usd))
+    if config.budget_tokens is not None:
+        most = Decimal(config.budget_tokens)
+        words = f"The swarm's budget of {said(Unit.TOKENS, most)}"
+        limits.append(Limit(words, Unit.TOKENS, most, Decimal(swarm.tokens), Decimal(swarm.reserved_tokens)))
+    return [*limits, *_month(swarm, locked=locked)]
+
+
+def _month(swarm: Swarm, *, locked: bool) -> list[Limit]:
+    """What all swarms of the repository have spent since the first of this month, in UTC."""
+    rows = Repository.objects.filter(pk=swarm.repository_id, monthly_budget_usd__isnull=False)
+    repository = (rows.select_for_update(no_key=True) if locked else rows).first()
+    if repository is None or repository.monthly_budget_usd is None:
+        return []
+    now = timezone.now()
+    first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    calls = ModelCall.objects.filter(swarm__repository=repository, at__gte=first)
+    spent = calls.aggregate(sum=Sum("cost_usd"))["sum"] or Decimal(0)
+    reserved = Swarm.objects.filter(repository=repository).aggregate(sum=Sum("reserved_usd"))["sum"] or Decimal(0)
+    words = f"The repository's budget of {said(Unit.USD, repository.monthly_budget_usd)} for {now:%B %Y}"
+    return [Limit(words, Unit.USD, repository.monthly_budget_usd, spent, reserved, Budget.MONTH)]
+
+
+def pause_if_spent_up(swarm: Swarm) -> bool:
+    """Before anything new begins."""
+    stop = spent_up(limits_of(swarm))
+    if stop:
+        pause_at(swarm, stop)
+    return stop is not None
+
+
+def pause_at(swarm: Swarm, stop: Stop) -> None:
+    """Until a person has raised the budget and resumes it. Nothing where it is over, or stopped by a budget already."""
+    reason = f"{stop.reason} {TO_DO[stop.at]}"
+    try:
+        with moves(swarm) as together:
+            swarm.refresh_from_db()
+            if swarm.stopped_by:
+                return
+            if status_of(swarm) in {SwarmStatus.PLANNING, SwarmStatus.RUNNING}:
+                to = {"resume_to": swarm.status, "stopped_by": stop.at.value}
+                together.advance(swarm, SwarmStatus.PAUSED, reason=reason, **to)
+            elif status_of(swarm) is SwarmStatus.PAUSED:  # by a person, while its last attempts ran on
+                Swarm.objects.filter(pk=swarm.pk).update(stopped_by=stop.at.value, status_reason=reason)
+                together.record("swarm.noted", text=reason)
+    except Superseded:
+        return  # it was paused or cancelled in this moment; the next call finds the budget as it is
+
+
+def free_reservations() -> None:
+    """What was held back for calls of processes that are gone."""
+    for swarm in Swarm.objects.filter(Q(reserved_tokens__gt=0) | Q(reserved_usd__gt=0)):
+        with transaction.atomic():
+            attempts = Attempt.objects.filter(subtask__swarm=swarm, reserved_tokens__gt=0)
+            attempts.exclude(status__in=ATTEMPT_LIVE).update(reserved_tokens=0, reserved_usd=0)
+            iterations = PlanIteration.objects.filter(swarm=swarm, reserved_tokens__gt=0)
+            iterations.exclude(status=IterationStatus.RUNNING).update(reserved_tokens=0, reserved_usd=0)
+            Swarm.objects.select_for_update(no_key=True).get(pk=swarm.pk)
+            sums = [rows.aggregate(tokens=Sum("reserved_tokens"), usd=Sum("reserved_usd")) for rows in (attempts, iterations)]
+            Swarm.objects.filter(pk=swarm.pk).update(
+                reserved_tokens=sum(one["tokens"] or 0 for one in sums),
+                reserved_usd=sum(one["usd"] or Decimal(0) for one in sums),
+            )
+
+
+def _hold_back(on: Spender, swarm: Swarm, amount: Amount) -> None:
+    usd = amount.usd.quantize(MILLIONTH, ROUND_UP)
+    on.reserved_tokens, on.reserved_usd = amount.tokens, usd
+    _row(on).update(reserved_tokens=amount.tokens, reserved_usd=usd)
+    Swarm.objects.filter(pk=swarm.pk).update(
+        reserved_tokens=F("reserved_tokens") + amount.tokens, reserved_usd=F("reserved_usd") + usd
+    )
+
+
+def _take_back(on: Spender) -> dict[str, Any]:
+    """The swarm's part of it, to be written in the same transaction; empty where it was freed by somebody else."""
+    tokens, usd = on.reserved_tokens, on.reserved_usd
+    if not tokens:
+        return {}
+    on.reserved_tokens, on.reserved_usd = 0, Decimal(0)
+    if _row(on).filter(reserved_tokens=tokens).update(reserved_tokens=0, reserved_usd=0) != 1:
+        return {}
+    return {"reserved_tokens": F("reserved_tokens") - tokens, "reserved_usd": F("reserved_usd") - usd}
+
+
+def _row(on: Spender) -> Any:
+    return type(on)._default_manager.filter(pk=on.pk)  # noqa: SLF001 - Django's own name
+
+
+def _lock(on: Spender) -> None:
+    """Item first, swarm last."""
+    _row(on).select_for_update(no_key=True).first()
+
+
+def _request_tokens(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
+    said = sum(estimate_tokens(message.text) + MESSAGE_TOKENS for message in messages)
+    called = sum(estimate_tokens(call.name + call.arguments) for message in messages for call in message.tool_calls)
+    offered = sum(estimate_tokens(f"{tool.name}{tool.description}{tool.parameters}") for tool in tools)
+    return said + called + offered

@@ -18,6 +18,7 @@ from orchestration.agents.assignment import Assignment, Workplace
 from orchestration.agents.builtin import BuiltinAgent
 from orchestration.agents.conversation import OutOfTime
 from orchestration.domain.config import SwarmConfig
+from orchestration.domain.endpoints import ModelRole
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.handoffs import Claim, SubmittedHandoff, verdict
 from orchestration.domain.states import AttemptStatus, SubtaskStatus, SwarmStatus
@@ -27,7 +28,7 @@ from orchestration.stages.handoff import Ending, settle
 from orchestration.stages.inspection import Inspection
 from orchestration.stages.leases import heartbeat, lease_end, new_token, release_connection
 from orchestration.stages.reporting import AttemptReport
-from orchestration.stages.rows import config_of, endpoint_of, store_of
+from orchestration.stages.rows import config_of, endpoint_for, store_of
 from orchestration.stages.transition import Superseded, moves
 
 logger = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class _Run:
         return Assignment(
             system=briefing.worker_system(self._swarm, subtask, config, store_of(self._swarm)),
             task=briefing.worker_task(self._swarm, subtask),
-            endpoint=endpoint_of(self._swarm.endpoint, config),
+            endpoint=endpoint_for(self._swarm, ModelRole.WORKER),
             max_steps=config.max_steps_per_subagent,
             timeout_s=config.subagent_timeout_secs,
             retries=RetryPolicy(config.max_retries, config.base_delay_ms, config.max_delay_ms),

@@ -14,6 +14,7 @@ from orchestration.agents import planner
 from orchestration.agents.conversation import Clock, Conversation
 from orchestration.domain import context, graph
 from orchestration.domain.conversation import Message
+from orchestration.domain.endpoints import ModelRole
 from orchestration.domain.planning import PlannedTask, SubmittedPlan
 from orchestration.domain.states import IterationStatus
 from orchestration.domain.tools import PLANNER_TOOLS
@@ -21,7 +22,7 @@ from orchestration.models import PlanIteration, Subtask, Swarm
 from orchestration.stages import briefing
 from orchestration.stages.accounting import book
 from orchestration.stages.leases import lease_end, new_token, release_connection
-from orchestration.stages.rows import config_of, endpoint_of, store_of
+from orchestration.stages.rows import endpoint_for, store_of
 from orchestration.stages.standing import Standing
 from orchestration.stages.transition import Moves, Superseded, moves
 
@@ -84,10 +85,9 @@ def ask(
 ) -> planner.Planned:
     """The planner's answer; what it was told is kept on the iteration. Raises AdapterError."""
     swarm, store = standing.swarm, store_of(standing.swarm)
-    config = config_of(swarm)
     tip = store.tip(swarm.branch) or swarm.base_sha
     conversation = Conversation(
-        endpoint_of(swarm.endpoint, config),
+        endpoint_for(swarm, ModelRole.SUBPLANNER if standing.parent else ModelRole.PLANNER),
         PLANNER_TOOLS,
         "planner",
         Clock(PLANNING_TIMEOUT_S),

@@ -6,6 +6,7 @@ from orchestration.adapters import storage
 from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.conversation import Endpoint
+from orchestration.domain.endpoints import ModelRole, for_role
 from orchestration.domain.states import SubtaskStatus
 from orchestration.models import ModelEndpoint, Subtask, Swarm
 
@@ -27,7 +28,19 @@ def endpoint_of(row: ModelEndpoint, config: SwarmConfig) -> Endpoint:
         output_price=row.output_price,
         max_concurrent=config.max_concurrent_requests or row.max_concurrent,
         loopback=row.base_url.split("://", 1)[-1].startswith(LOOPBACK),
+        id=row.public_id,
+        weight=row.weight,
+        roles=row.roles,
+        request_delay_ms=config.request_delay_ms,
     )
+
+
+def endpoint_for(swarm: Swarm, role: ModelRole) -> Endpoint:
+    """Whom this role of the swarm asks, and who stands behind it: never the demo's model beside real ones."""
+    config, own = config_of(swarm), swarm.endpoint
+    rows = ModelEndpoint.objects.filter(team_id=own.team_id, enabled=True, is_demo=False).exclude(pk=own.pk)
+    others = [] if own.is_demo else [endpoint_of(row, config) for row in rows]
+    return for_role(endpoint_of(own, config), others, role, pinned=config.model is not None)
 
 
 def store_of(swarm: Swarm) -> BareRepository:

@@ -137,7 +137,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def number(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"\d{1,9}(\.\d+)?", text.strip()) else None
+    return float(text) if re.fullmatch(r"\d{1,12}(\.\d+)?", text.strip()) else None
 
 
 def _until(text: str) -> float | None:
