@@ -91,7 +91,7 @@ class ReadOnlyAdmin(admin.ModelAdmin[Model]):
 
 @admin.register(models.Swarm)
 class SwarmAdmin(ReadOnlyAdmin):
-    list_display = ("title", "public_id", "status", "repository", "requester", "cost_usd", "created_at", "page")
+    list_display = ("title", "page", "status", "repository", "requester", "cost_usd", "created_at", "public_id")
     list_filter = ("status", "repository")
     search_fields = ("public_id", "title")
     list_select_related = ("repository", "requester")

@@ -107,6 +107,9 @@ def test_the_browser_shows_it_in_the_chosen_theme_and_refuses_nothing(page: Page
     for theme, background in (("Dark", "rgb(13, 16, 20)"), ("Light", "rgb(249, 250, 252)")):
         page.get_by_role("button", name=f"{theme} theme").click()
         page.wait_for_url("**/admin/")
+        header = page.locator("#header").bounding_box()
+        assert header is not None
+        assert header["height"] < 100, "what is hidden takes no room"
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == background
     for path in ("swarm/", "attempt/", "user/", f"swarm/{live_house.swarm.pk}/change/"):
         page.goto(f"/admin/orchestration/{path}")
