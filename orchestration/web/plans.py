@@ -62,9 +62,10 @@ class PlanPage:
 
     @cached_property
     def left(self) -> list[Subtask]:
-        """What is still to be done."""
+        """What is still to be done; of a subtask that was split, its parts."""
         over = SUBTASK_SETTLED | {SubtaskStatus.HANDED_OFF}
-        return [row for row in self.subtasks if row.status not in over]
+        split = {row.parent_id for row in self.subtasks}
+        return [row for row in self.subtasks if row.status not in over and row.pk not in split]
 
     @cached_property
     def forecast(self) -> Forecast:

@@ -135,6 +135,13 @@ def test_a_removed_subtask_is_gone_from_the_price_and_its_dependents_are_warned(
     assert "survey will not come, so this cannot start." in page
 
 
+def test_of_a_split_subtask_its_parts_are_counted(house: House, awaiting: Swarm):
+    store = awaiting.subtasks.get(name="store")
+    make.make_subtask(awaiting, name="store-read", parent=store, depth=1)
+    make.make_subtask(awaiting, name="store-write", parent=store, depth=1)
+    assert "Left to do 5 of 6" in text_of(page_of(house, awaiting))
+
+
 def test_the_swarm_page_leads_here(house: House, awaiting: Swarm):
     page = house.client("viewer").get(f"/swarms/{awaiting.public_id}/").content.decode()
     assert f'href="/swarms/{awaiting.public_id}/plan/"' in page
