@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from orchestration.domain import paths
 from orchestration.domain.errors import InvalidInput
@@ -31,9 +32,6 @@ NOT_YET = frozenset(
         "k8s_subagent_image",
         "gate",
         "landing",
-        "budget_usd",
-        "budget_tokens",
-        "deadline",
         "review",
         "collapse",
     }
@@ -60,6 +58,9 @@ class SwarmConfig(BaseModel):
     max_delay_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 30_000
     strategy: Strategy = Strategy.AUTOMATIC
     plan_approval: bool = False
+    budget_usd: Annotated[Decimal, Field(gt=0, le=1_000_000, decimal_places=6)] | None = None
+    budget_tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000)] | None = None
+    deadline: AwareDatetime | None = None
 
     @field_validator("working_dir")
     @classmethod

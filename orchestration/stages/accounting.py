@@ -1,4 +1,4 @@
-"""What model calls cost: held back before each, booked after it on the call, the attempt or iteration, and the swarm."""
+"""What model calls cost: held back before each, booked after it on the call, its attempt or iteration, its swarm."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from orchestration.domain.budgets import (
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec, estimate_tokens
 from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.states import ATTEMPT_LIVE, IterationStatus, SwarmStatus
-from orchestration.models import Attempt, ModelCall, PlanIteration, Repository, Swarm
+from orchestration.models import Attempt, ModelCall, ModelEndpoint, PlanIteration, Repository, Swarm
 from orchestration.stages.leases import release_connection
 from orchestration.stages.rows import config_of
 from orchestration.stages.transition import Superseded, moves, status_of
@@ -81,7 +81,8 @@ def book(swarm: Swarm, reply: Reply, *, on: Spender) -> None:
         ModelCall.objects.create(
             swarm=swarm,
             attempt=attempt,
-            endpoint_id=swarm.endpoint_id,
+            endpoint_id=_answered_by(reply, swarm),
+            detour=reply.detour,
             purpose="worker" if attempt else "planner",
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
@@ -91,6 +92,12 @@ def book(swarm: Swarm, reply: Reply, *, on: Spender) -> None:
             retries=reply.retries,
         )
         Swarm.objects.filter(pk=swarm.pk).update(**spent, **freed)
+
+
+def _answered_by(reply: Reply, swarm: Swarm) -> int:
+    """The endpoint that answered; the swarm's own where that is gone by now."""
+    found = ModelEndpoint.objects.filter(public_id=reply.endpoint_id).values_list("pk", flat=True).first()
+    return found or swarm.endpoint_id
 
 
 class Spending:
@@ -219,7 +226,10 @@ def free_reservations() -> None:
             iterations = PlanIteration.objects.filter(swarm=swarm, reserved_tokens__gt=0)
             iterations.exclude(status=IterationStatus.RUNNING).update(reserved_tokens=0, reserved_usd=0)
             Swarm.objects.select_for_update(no_key=True).get(pk=swarm.pk)
-            sums = [rows.aggregate(tokens=Sum("reserved_tokens"), usd=Sum("reserved_usd")) for rows in (attempts, iterations)]
+            sums = [
+                rows.aggregate(tokens=Sum("reserved_tokens"), usd=Sum("reserved_usd"))
+                for rows in (attempts, iterations)
+            ]
             Swarm.objects.filter(pk=swarm.pk).update(
                 reserved_tokens=sum(one["tokens"] or 0 for one in sums),
                 reserved_usd=sum(one["usd"] or Decimal(0) for one in sums),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ BOUNDS = {
     "max_retries": (0, 20),
     "max_delay_ms": (500, 3_600_000),
     "base_delay_ms": (0, 30_000),
+    "budget_tokens": (1, 1_000_000_000_000),
 }
 LIMITS = [(name, bound) for name, bounds in BOUNDS.items() for bound in bounds]
 
@@ -55,6 +58,9 @@ def test_the_defaults_are_those_of_the_contract():
         "max_delay_ms": 30_000,
         "strategy": "automatic",
         "plan_approval": False,
+        "budget_usd": None,
+        "budget_tokens": None,
+        "deadline": None,
     }
 
 
@@ -64,7 +70,7 @@ def test_the_bounds_themselves_are_taken(name: str, value: int):
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-@pytest.mark.parametrize("far", [-1, 10**9, 10**40])
+@pytest.mark.parametrize("far", [-1, 10**13, 10**40])
 def test_what_lies_outside_the_bounds_is_refused_by_name(name: str, far: int):
     assert name in refused({name: far})
 
@@ -80,6 +86,29 @@ def test_one_step_beyond_a_bound_is_refused(name: str, value: int, step: int):
 @pytest.mark.parametrize("value", ["many", None, 1.5, [1], {"a": 1}, float("nan")])
 def test_what_is_no_whole_number_is_refused(value: object):
     assert "max_subagents" in refused({"max_subagents": value})
+
+
+@pytest.mark.parametrize("usd", [5, 0.1, "0.000001", 1_000_000])
+def test_a_budget_in_dollars_is_kept_to_the_millionth(usd: object):
+    config = parse_config({"budget_usd": usd})
+    assert config.budget_usd == Decimal(str(usd))
+    assert SwarmConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize("usd", [0, -1, "0.0000001", 1_000_001, "much", float("nan"), float("inf")])
+def test_what_is_no_budget_is_refused(usd: object):
+    assert "budget_usd" in refused({"budget_usd": usd})
+
+
+def test_a_deadline_has_a_zone():
+    config = parse_config({"deadline": "2026-03-04T05:06:07+01:00"})
+    assert config.deadline == datetime(2026, 3, 4, 4, 6, 7, tzinfo=UTC)
+    assert SwarmConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize("deadline", ["2026-03-04T05:06:07", "tomorrow", ""])
+def test_what_is_no_moment_everywhere_is_refused(deadline: object):
+    assert "deadline" in refused({"deadline": deadline})
 
 
 def test_an_unknown_field_is_answered_with_the_known_ones():
