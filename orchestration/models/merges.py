@@ -23,7 +23,9 @@ class MergeEntry(models.Model):
     intent_old = models.CharField(max_length=40, blank=True, help_text="The tip that the intent was written for.")
     intent_new = models.CharField(max_length=40, blank=True, help_text="The commit that the tip is to become.")
     landed_sha = models.CharField(max_length=40, blank=True)
+    chain_place = models.PositiveSmallIntegerField(default=0, help_text="Among those that land under one swap.")
     infra_failures = models.PositiveSmallIntegerField(default=0)
+    not_before = models.DateTimeField(null=True, blank=True, help_text="Put aside until then: the machine failed.")
     enqueued_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -33,7 +35,9 @@ class MergeEntry(models.Model):
         constraints = [
             one_of("status", EntryStatus, "entry_status_known"),
             models.UniqueConstraint(
-                fields=["swarm"], condition=models.Q(status="merging"), name="one_merging_entry_per_branch"
+                fields=["swarm", "chain_place"],
+                condition=models.Q(status="merging"),
+                name="one_merging_chain_per_branch",
             ),
             models.UniqueConstraint(
                 fields=["subtask"],

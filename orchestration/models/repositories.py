@@ -8,6 +8,7 @@ from django.db import models
 
 from orchestration.domain.endpoints import ModelRole, read_roles
 from orchestration.domain.errors import InvalidInput
+from orchestration.domain.policies import read_policies
 from orchestration.models.accounts import Team
 from orchestration.models.fields import money, public_id
 
@@ -15,6 +16,13 @@ from orchestration.models.fields import money, public_id
 def check_roles(text: str) -> None:
     try:
         read_roles(text)
+    except InvalidInput as error:
+        raise ValidationError(str(error)) from None
+
+
+def check_policies(value: object) -> None:
+    try:
+        read_policies(value)
     except InvalidInput as error:
         raise ValidationError(str(error)) from None
 
@@ -32,6 +40,12 @@ class Repository(models.Model):
     )
     check_timeout_s = models.PositiveIntegerField(
         default=600, validators=[MinValueValidator(1), MaxValueValidator(7200)]
+    )
+    merge_policies = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[check_policies],
+        help_text='What to do where a file conflicts: [["CHANGELOG.md", "union"], ["dist/**", "ours"]].',
     )
     budget_usd = money(null=True, blank=True, default=None, help_text="Of each swarm, unless it says otherwise.")
     budget_tokens = models.PositiveBigIntegerField(null=True, blank=True, help_text="Of each swarm, likewise.")
