@@ -6,8 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
 
 from orchestration.adapters.git.directory import GitDirectory
+from orchestration.adapters.git.objects import Objects
 from orchestration.adapters.git.runner import check_sha, shown
 from orchestration.adapters.git.values import CleanMerge, MergeConflict, Person
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
@@ -33,18 +36,19 @@ class _Merged:
         return _detail(self.messages)
 
 
-class Merging(GitDirectory):
+class Merging(Objects):
     """Merge two commits, write commits, ask how commits are related."""
 
     def is_ancestor(self, a: str, b: str) -> bool:
-        return self.run("merge-base", "--is-ancestor", check_sha(a), check_sha(b), ok=(0, 1)).code == 0
+        return self.merge_bases(b, a) == [a]
 
     def merge_base(self, a: str, b: str) -> str | None:
         """The best common ancestor; None when the two share no history."""
         return next(iter(self.merge_bases(a, b)), None)
 
     def merge_bases(self, a: str, b: str) -> list[str]:
-        return self.run("merge-base", "--all", check_sha(a), check_sha(b), ok=(0, 1)).text.split()
+        """Every best one. How commits are related never changes, so it is asked once."""
+        return list(_merge_bases(self.path, check_sha(a), check_sha(b)))
 
     def merge(self, ours: str, theirs: str) -> CleanMerge | MergeConflict:
         """Three-way merge with renames. Only git's exit code 1 is a conflict; anything else is an error."""
@@ -75,20 +79,30 @@ class Merging(GitDirectory):
         committer: Person,
         when: datetime,
     ) -> str:
-        """Write a commit object. The same arguments give the same SHA, so doing it again does nothing."""
-        stamp = f"@{int(when.timestamp())} +0000"
-        env = {**_identity("AUTHOR", author, stamp), **_identity("COMMITTER", committer, stamp)}
-        options = [part for parent in parents for part in ("-p", check_sha(parent))]
-        body = message.replace("\0", "").rstrip("\n").encode("utf-8", "replace") + b"\n"
-        result = self.run("commit-tree", *options, "-F", "-", check_sha(tree), stdin=body, env=env)
-        return check_sha(result.text.strip())
+        """Write a commit object; tree and parents are ids that git gave. The same arguments give the same SHA, so
+        doing it again does nothing.
+        """
+        stamp = f"{int(when.timestamp())} +0000"
+        lines = [
+            f"tree {check_sha(tree)}",
+            *(f"parent {check_sha(parent)}" for parent in dict.fromkeys(parents)),
+            f"author {_identity(author)} {stamp}",
+            f"committer {_identity(committer)} {stamp}",
+        ]
+        body = message.replace("\0", "").rstrip("\n")
+        return self.write_object("commit", "\n".join([*lines, "", body, ""]).encode("utf-8", "replace"))
 
 
-def _identity(role: str, person: Person, stamp: str) -> dict[str, str]:
+@lru_cache(maxsize=1024)
+def _merge_bases(path: Path, a: str, b: str) -> tuple[str, ...]:
+    return tuple(GitDirectory(path).run("merge-base", "--all", a, b, ok=(0, 1)).text.split())
+
+
+def _identity(person: Person) -> str:
     name, email = (_CRUD.sub(" ", part).strip(" .,:;\"'\\") for part in (person.name, person.email))
     if not name or not email:
         raise InvalidInput("A commit needs a person with a name and an e-mail address.")
-    return {f"GIT_{role}_NAME": name, f"GIT_{role}_EMAIL": email, f"GIT_{role}_DATE": stamp}
+    return f"{name} <{email}>"
 
 
 def _detail(messages: bytes) -> str:

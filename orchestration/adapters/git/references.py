@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import time
 
-from orchestration.adapters.git.directory import GitDirectory
-from orchestration.adapters.git.runner import GitResult, check_branch, check_ref, check_sha
+from orchestration.adapters.git.objects import Objects
+from orchestration.adapters.git.runner import GitResult, check_branch, check_ref, check_sha, is_sha
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 
 _NOWHERE = "0" * 40
@@ -14,10 +14,13 @@ _MOVED = re.compile(r"but expected [0-9a-f]{40}|reference already exists|unable 
 _NAMESPACE = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
-class References(GitDirectory):
+class References(Objects):
     """Who points where. Nothing here moves a branch without knowing where it was."""
 
     def tip(self, branch: str) -> str | None:
+        loose = self.read_ref(check_branch(branch))
+        if loose is not None and is_sha(loose):
+            return loose
         result = self.run("rev-parse", "--verify", "--quiet", f"{check_branch(branch)}^{{commit}}", ok=(0, 1))
         return result.text.strip() or None
 
@@ -59,7 +62,11 @@ class References(GitDirectory):
 
     def pin(self, namespace: str, name: str, sha: str) -> None:
         """Keep the commit under refs/swarmsite/<namespace>/<name>, wherever the pin was before."""
-        self.run("update-ref", "--end-of-options", _pin(namespace, name), check_sha(sha))
+        pin = _pin(namespace, name)
+        if self.has_loose(check_sha(sha)):
+            self.write_ref(pin, sha)
+        else:  # git looks whether it is there at all
+            self.run("update-ref", "--end-of-options", pin, sha)
 
     def pins(self, namespace: str) -> dict[str, str]:
         prefix = _pin(namespace, "")
@@ -68,9 +75,11 @@ class References(GitDirectory):
 
     def unpin(self, namespace: str, *names: str) -> None:
         """Let go of pins, in one step; those that are gone already are fine."""
-        lines = "".join(f"delete {_pin(namespace, name)}\n" for name in names)
-        if lines:
-            self.run("update-ref", "--stdin", stdin=lines.encode())
+        pins = [_pin(namespace, name) for name in names]
+        if pins and self.has_packed_refs:
+            self.run("update-ref", "--stdin", stdin="".join(f"delete {pin}\n" for pin in pins).encode())
+        for pin in pins:
+            self.remove_ref(pin)
 
     def _update(self, ref: str, new: str, old: str) -> GitResult:
         return self.run("update-ref", "--end-of-options", ref, check_sha(new), old, ok=(0, 128))

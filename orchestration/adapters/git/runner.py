@@ -94,9 +94,13 @@ def shown(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
+def is_sha(text: str) -> bool:
+    return _SHA.fullmatch(text) is not None
+
+
 def check_sha(sha: str) -> str:
     """The same SHA, or InvalidInput: only full lower-case object ids reach a command line."""
-    if not _SHA.fullmatch(sha):
+    if not is_sha(sha):
         raise InvalidInput(f"{sha[:80]!r} is not a full commit id of 40 hexadecimal digits.")
     return sha
 

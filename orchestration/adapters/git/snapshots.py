@@ -18,6 +18,7 @@ from orchestration.domain.errors import AdapterError, Failure
 
 MAX_FILE_BYTES = 50_000_000
 MAX_FILES = 20_000
+FEW = 4  # files of which each is brought to the disk by itself sooner than all together
 
 _LINK, _SUBMODULE = b"120000", b"160000"
 # Controls, line separators and the marks that make a name read differently from what it is.
@@ -76,7 +77,7 @@ def snapshot(
             Failure.PERMANENT, f"The workspace cannot be read: {error.strerror} ({error.filename!r})."
         ) from error
     if changes:
-        git("add", "--all", config=("core.fsyncMethod=batch",))
+        _stage(git, [path for _, path in sorted(changes)])  # what made room comes first
     entries = _staged(git, parent)
     _refuse_entries(repository, entries)
     tree = check_sha(git("write-tree").text.strip())
@@ -147,6 +148,13 @@ def _changes(git: _Git) -> list[tuple[bool, bytes]]:
     """(is new, path) of what may differ from the index."""
     listing = git("ls-files", "-z", "-t", "--others", "--modified", "--exclude-standard").stdout
     return [(line.startswith(b"?"), line[2:]) for line in listing.split(b"\0") if line]
+
+
+def _stage(git: _Git, paths: list[bytes]) -> None:
+    """Exactly these paths, as they are now or are no more: nothing else of the tree is looked at again."""
+    config = ("core.fsyncMethod=batch",) if len(paths) > FEW else ()
+    command = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
+    git(*command, stdin=b"".join(path + b"\0" for path in paths), config=config)
 
 
 def _refuse_big_ones(top: Path, changes: list[tuple[bool, bytes]], max_file_bytes: int, max_files: int) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class WorkspacePool:
         self._root = root.absolute()
         self._repository = repository
         self._held: dict[str, tuple[Workspace, int]] = {}
+        self._resting: dict[str, str] = {}  # slots that we gave back, the latest last, with the commit they stood on
         self._root.mkdir(parents=True, exist_ok=True)
         for trash in self._root.glob(".trash-*"):
             remove(trash)
@@ -54,6 +56,7 @@ class WorkspacePool:
         """Back to the pool as it is; it is reset when it is taken again. A second release does nothing."""
         held, descriptor = self._held.get(workspace.slot, (None, -1))
         if held is workspace:
+            self._resting[workspace.slot] = next(iter(workspace.commits), "")
             del self._held[workspace.slot]
             os.close(descriptor)
 
@@ -64,13 +67,22 @@ class WorkspacePool:
         with contextlib.suppress(FileNotFoundError):
             directory.rename(trash)
         self.release(workspace)
+        self._resting.pop(workspace.slot, None)
         remove(trash)
 
-    def _idle(self, sha: str) -> list[str]:
-        """Slots that are not ours at the moment: first those last at this commit, then the latest used."""
+    def _idle(self, sha: str) -> Iterator[str]:
+        """Slots that are not ours at the moment: first those last at this commit, then the latest used. The disk is
+        searched only for what this process has not had yet.
+        """
+        resting = list(self._resting.items())[::-1]
+        yield from (slot for slot, commit in resting if commit == sha)
+        yield from (slot for slot, commit in resting if commit != sha)
+        yield from self._unknown(sha)
+
+    def _unknown(self, sha: str) -> list[str]:
         found: list[tuple[bool, float, str]] = []
         for directory in self._root.glob("slot-*"):
-            if directory.name in self._held:
+            if directory.name in self._held or directory.name in self._resting:
                 continue
             with contextlib.suppress(FileNotFoundError):
                 commits = self._workspace(directory.name).commits
@@ -106,6 +118,7 @@ class WorkspacePool:
             return None
         workspace = self._workspace(slot)
         self._held[slot] = (workspace, descriptor)
+        self._resting.pop(slot, None)
         return workspace
 
     def _workspace(self, slot: str) -> Workspace:

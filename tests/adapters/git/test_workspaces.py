@@ -83,6 +83,33 @@ def test_the_slot_that_was_last_at_the_commit_is_preferred(pool: WorkspacePool, 
     assert pool.acquire(old).slot == at_old.slot
 
 
+def test_without_one_the_slot_that_was_used_last_is_taken(pool: WorkspacePool, bring: Any, clone: Any):
+    old = bring()
+    clone.commit({"d.txt": "d\n"})
+    first, second = pool.acquire(old), pool.acquire(old)
+    pool.release(second)
+    pool.release(first)
+    assert pool.acquire(bring()).slot == first.slot
+    assert pool.acquire(old).slot == second.slot
+
+
+def test_a_slot_that_somebody_else_deleted_is_passed_over(pool: WorkspacePool, bring: Any):
+    gone = pool.acquire(sha := bring())
+    pool.release(gone)
+    subprocess.run(["rm", "-rf", str(gone.path.parent)], check=True)
+    taken = pool.acquire(sha)
+    assert taken.slot != gone.slot
+    assert (taken.path / "a.txt").is_file()
+
+
+def test_a_slot_that_another_pool_has_taken_meanwhile_is_passed_over(pool: WorkspacePool, store: Any, bring: Any):
+    ours = pool.acquire(sha := bring())
+    pool.release(ours)
+    other = WorkspacePool(ours.path.parent.parent, store)
+    assert other.acquire(sha).slot == ours.slot
+    assert pool.acquire(sha).slot != ours.slot
+
+
 def _overwrite(top: Path) -> None:
     (top / "a.txt").write_text("changed\n")
 

@@ -1,0 +1,78 @@
+"""Writes what is small without a child: commit objects and pins, in git's own formats and as durably.
+
+A child costs more than all else about them, and the repository is written only by this package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from orchestration.adapters.git.directory import GitDirectory
+from orchestration.domain.errors import AdapterError, Failure
+
+
+class Objects(GitDirectory):
+    """Loose objects and loose refs. Each appears whole or not at all; git leaves names that end in .lock alone."""
+
+    def write_object(self, kind: str, content: bytes) -> str:
+        """Its id. One that is there already is not written again."""
+        data = f"{kind} {len(content)}\0".encode() + content
+        sha = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+        if not self.has_loose(sha):
+            _appear(self._loose(sha), zlib.compress(data, 1), mode=0o444)
+        return sha
+
+    def has_loose(self, sha: str) -> bool:
+        return self._loose(sha).exists()
+
+    def read_ref(self, ref: str) -> str | None:
+        """What the loose ref holds; None where it is not there, which may also mean that it is packed."""
+        try:
+            return (self.path / ref).read_text().strip()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    def write_ref(self, ref: str, sha: str) -> None:
+        """Wherever it was before."""
+        _appear(self.path / ref, f"{sha}\n".encode(), mode=0o644)
+
+    def remove_ref(self, ref: str) -> None:
+        with _told(self.path / ref), suppress(FileNotFoundError):
+            (self.path / ref).unlink()
+
+    @property
+    def has_packed_refs(self) -> bool:
+        return (self.path / "packed-refs").exists()
+
+    def _loose(self, sha: str) -> Path:
+        return self.path / "objects" / sha[:2] / sha[2:]
+
+
+def _appear(path: Path, content: bytes, *, mode: int) -> None:
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        growing = path.with_name(f"{path.name}.{secrets.token_hex(8)}.lock")
+        descriptor = os.open(growing, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            growing.replace(path)
+        except BaseException:
+            growing.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise AdapterError(Failure.TRANSIENT, f"{path.name} could not be written: {error.strerror}.") from error
