@@ -180,6 +180,26 @@ def test_private_memory_is_bounded(tmp_path: Path) -> None:
             assert int(size[0]) * int(size[1]) == mounts.WRITABLE[place] * 1024 * 1024
 
 
+def test_the_files_that_we_put_there_cannot_be_changed(tmp_path: Path) -> None:
+    with Bubblewrap().open(tmp_path) as box:
+        for attack in (
+            "echo x >>/etc/passwd",
+            "rm -f /etc/passwd",
+            "mv /etc/passwd /etc/other",
+            "chmod 666 /etc/passwd",
+        ):
+            assert box.run(attack, timeout_s=LONG).exit_code != 0
+        assert "agent:x:1000" in box.run("cat /etc/passwd", timeout_s=LONG).output
+
+
+def test_without_the_seal_they_could(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control."""
+    monkeypatch.setattr(mounts, "_sealed", lambda: iter(()))
+    monkeypatch.setattr(isolation, "breaches", lambda *_, **__: [])
+    with Bubblewrap().open(tmp_path) as box:
+        assert box.run("mv /etc/passwd /etc/other && echo moved", timeout_s=LONG).output == "moved\n"
+
+
 KERNEL = "for file in /proc/sys/kernel/core_pattern /proc/sys/vm/drop_caches; do test -w $file && echo $file; done"
 
 
@@ -295,8 +315,8 @@ def judged(**parts: str) -> list[str]:
     report = {
         "directory": mounts.WORKSPACE,
         "devices": "Inter-| Receive\n face |bytes\n    lo: 0 0\n  sit0: 0 0",
-        "variables": "HOME=/home/agent\nPWD=/workspace",
         "mounts": "1 0 0:1 / / ro - tmpfs t ro\n2 1 0:2 / /workspace rw - ext4 d rw",
+        "variables": "HOME=/home/agent\ufffdPWD=/workspace\ufffd",
         "visible": "",
         "namespaces": "pid:[2]\nnet:[2]",
     } | parts
@@ -315,7 +335,7 @@ def test_a_healthy_report_has_no_breach() -> None:
     [
         ("directory", "/", "it does not start in the workspace"),
         ("devices", "  eth0: 5 5", "there is a network device eth0"),
-        ("variables", "AWS_SECRET=1", "the environment has AWS_SECRET"),
+        ("variables", "HOME=/home/agent\ufffdAWS_SECRET=1\ufffd", "the environment has AWS_SECRET"),
         ("mounts", "1 0 0:1 / /usr rw - ext4 d rw", "/usr can be written"),
         ("visible", "/data", "/data is visible"),
         ("namespaces", "pid:[1]\nnet:[2]", "the pid namespace is the server's"),

@@ -14,13 +14,16 @@ _SHELLS_OWN = frozenset({"PWD", "OLDPWD", "SHLVL", "_"})
 _FALLBACK_TUNNELS = frozenset(
     {"sit0", "tunl0", "ip6tnl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "ip6gre0"}
 )
+SEPARATOR = "\ufffd"  # what a captured output has in place of the NUL after each variable
 _SCRIPT = """
 next() { printf '\\n%s\\n' "$mark"; }
 mark=$1; shift
 pwd -P
-next; cat /proc/net/dev
-next; cat /proc/[0-9]*/environ | tr '\\0' '\\n'
-next; cat /proc/self/mountinfo
+next; cat /proc/net/dev - /proc/self/mountinfo <<END
+
+$mark
+END
+next; cat /proc/[0-9]*/environ
 next; for path in "$@"; do if [ -e "$path" ]; then printf '%s\\n' "$path"; fi; done
 next; readlink /proc/self/ns/pid /proc/self/ns/net
 next
@@ -50,10 +53,11 @@ def breaches(
     parts = [part.strip("\n").splitlines() for part in output.split(f"\n{mark}\n")]
     if len(parts) != 7:
         return ["its check did not run to the end"]
-    directory, devices, variables, mounts, visible, namespaces, _ = parts
+    directory, devices, mounts, variables, visible, namespaces, _ = parts
     found = [] if directory == [WORKSPACE] else ["it does not start in the workspace"]
     found += _network(devices, namespaces, outside, network=network)
-    foreign = {line.partition("=")[0] for line in variables} - set(allowed) - _SHELLS_OWN - {""}
+    names = {one.partition("=")[0] for line in variables for one in line.split(SEPARATOR)}
+    foreign = names - set(allowed) - _SHELLS_OWN - {""}
     found += [f"the environment has {name}" for name in sorted(foreign)]
     found += [f"{path} can be written" for path in _writable(mounts, read_only=read_only)]
     return found + [f"{path} is visible" for path in visible]

@@ -113,9 +113,10 @@ def _sealed() -> Iterator[str]:
         yield from ("--remount-ro", path)
 
 
+# Copies, no mounts: bwrap reads the whole table of mounts again after each of those.
 def _stubs(files: Mapping[str, int]) -> Iterator[str]:
     for path, descriptor in files.items():
-        yield from ("--perms", "0444", "--ro-bind-data", str(descriptor), path)
+        yield from ("--perms", "0444", "--file", str(descriptor), path)
 
 
 def _environment(view: View) -> Iterator[str]:

@@ -1,0 +1,42 @@
+"""A box that is made when its first command comes: an attempt asks its model sooner, and may never need one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.sandbox.boxes import Box, CommandResult
+from orchestration.domain.errors import AdapterError, Failure
+
+
+class LateBox:
+    """`run` raises what opening raises; of one thread, as a box is."""
+
+    def __init__(self, make: Callable[[], Box]) -> None:
+        self._make = make
+        self._box: Box | None = None
+        self._closed = False
+
+    def run(
+        self, command: str | Sequence[str], *, timeout_s: float, cancellation: Cancellation | None = None
+    ) -> CommandResult:
+        if self._closed:
+            raise AdapterError(Failure.PERMANENT, "The sandbox of this workspace was closed.")
+        if self._box is None:
+            self._box = self._make()
+        return self._box.run(command, timeout_s=timeout_s, cancellation=cancellation)
+
+    def close(self) -> None:
+        self._closed = True
+        if self._box is not None:
+            self._box.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
