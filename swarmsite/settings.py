@@ -124,6 +124,8 @@ CELERY_TASK_ROUTES = {
     "orchestration.merge": {"queue": "merge"},
     "orchestration.tick": {"queue": "dispatch"},
 }
+# Celery closes connections after each task: right for a pool, which gets them back; SQLite's are cheap to keep.
+CELERY_DB_REUSE_MAX = 1_000_000_000 if DATABASES["default"]["ENGINE"].endswith("sqlite3") else None
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

@@ -163,7 +163,7 @@ def test_a_short_secret_key_is_refused_without_being_shown(monkeypatch: pytest.M
 
 def test_without_an_address_the_database_is_a_file_in_the_data_directory(tmp_path: Path):
     told = env.database(tmp_path)
-    assert told["ENGINE"] == "django.db.backends.sqlite3"
+    assert told["ENGINE"] == "orchestration.adapters.sqlite3"
     assert told["NAME"] == str(tmp_path / "swarmsite.sqlite3")
     assert told["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
     assert "journal_mode=WAL" in told["OPTIONS"]["init_command"]
