@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django.utils import timezone
@@ -13,7 +14,7 @@ from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.files import WorkspaceFiles
 from orchestration.adapters.gateway import RetryPolicy
 from orchestration.adapters.git.workspaces import Workspace
-from orchestration.adapters.sandbox import Box
+from orchestration.adapters.sandbox import Box, LateBox
 from orchestration.agents.assignment import Assignment, Workplace
 from orchestration.agents.builtin import BuiltinAgent
 from orchestration.agents.conversation import OutOfTime
@@ -115,7 +116,7 @@ class _Run:
     def _work(self) -> Ending:
         repository = self._swarm.repository
         sandbox = storage.sandbox_for(demo=repository.is_demo)
-        with sandbox.open(self._workspace.path, network=repository.network) as self._box:
+        with LateBox(partial(sandbox.open, self._workspace.path, network=repository.network)) as self._box:
             workplace = Workplace(WorkspaceFiles(self._workspace.path), self._box)
             handoff = BuiltinAgent().run(self._assignment(), workplace, self, self._cancellation)
             return self._judge(handoff)
