@@ -162,6 +162,18 @@ def browser_without_script(context: BrowserContext, live_house: House, server: L
     plain.close()
 
 
+def test_a_plan_is_changed_and_approved_without_script(browser_without_script: Page, live_house: House):
+    awaiting = scenes.awaiting_swarm(live_house.repository)
+    page = browser_without_script
+    page.goto(f"/swarms/{awaiting.public_id}/plan/")
+    page.get_by_role("button", name="Remove metrics").click()
+    assert page.get_by_text("4 of 6").is_visible()
+    page.get_by_role("button", name="Approve the plan").click()
+    assert page.get_by_role("button", name="Pause").is_visible()
+    awaiting.refresh_from_db()
+    assert awaiting.status == "running"
+
+
 def test_an_empty_installation_has_no_findings(page: Page, live_house: House):
     PlanIteration.objects.all().delete()
     Swarm.objects.all().delete()
