@@ -19,6 +19,7 @@ from queue import SimpleQueue
 
 import httpx
 
+from orchestration.adapters import secrets
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.eventloop import LoopThread
 from orchestration.adapters.llm import Provider
@@ -138,6 +139,8 @@ class Gateway:
         `on_progress` gets the characters of the answer so far, in this thread, at most twice a second.
         """
         cancellation.check()
+        secrets.watch(one.key_env for one in (endpoint, *endpoint.alternatives))
+        messages = [secrets.clean_message(message) for message in messages]
         progress = _Progress()
 
         def encode(to: Endpoint) -> bytes:
@@ -155,7 +158,7 @@ class Gateway:
         call.body(endpoint)  # in the caller's thread: a long history takes its time
         future = self._loop.start(self._answer(call, timeout_s))
         future.add_done_callback(progress.end)
-        return _wait(future, progress, cancellation, on_progress)
+        return secrets.clean_reply(_wait(future, progress, cancellation, on_progress))
 
     def stats(self, endpoint: Endpoint) -> EndpointStats:
         limiter = self._limiters.get(endpoint.place)

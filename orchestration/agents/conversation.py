@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import RetryPolicy, get_gateway
+from orchestration.adapters.llm.failures import ContentRefused
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
 from orchestration.domain.errors import AdapterError, Failure
 
@@ -72,6 +73,8 @@ class Conversation:
                 self.clock.left()  # the deadline itself is the truer reason
             raise
         self.on_reply(reply)
+        if reply.finish_reason == "content_filter":
+            raise ContentRefused(reply.endpoint)
         self.messages.append(Message("assistant", reply.text, reply.tool_calls))
         return reply
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from orchestration.adapters.git.values import DiffStat
+from orchestration.adapters.secrets import clean
 from orchestration.domain.errors import Failure
 from orchestration.domain.handoffs import CheckResult, Claim, SubmittedHandoff
 from orchestration.domain.retries import GiveUp, Retry, after_failure, after_loss
@@ -132,6 +133,7 @@ def _record_handoff(attempt: Attempt, ending: Ending, stat: DiffStat | None) -> 
     """The agent's words, or ours where it found none: the planner hears of every end."""
     said = attempt.status_reason[:MAX_SUMMARY] or "It ended without a word."
     words = ending.handoff or SubmittedHandoff(status=Claim.FAILED, summary=said)
+    words = SubmittedHandoff.model_validate(clean(words.model_dump()))
     started = attempt.started_at or attempt.created_at
     Handoff.objects.create(
         attempt=attempt,

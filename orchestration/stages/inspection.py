@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from django.utils import timezone
 
 from orchestration.adapters.cancellation import Cancellation
-from orchestration.adapters.git.snapshots import snapshot
+from orchestration.adapters.git.snapshots import MAX_FILE_BYTES, snapshot
 from orchestration.adapters.git.store import BareRepository
 from orchestration.adapters.git.values import Person
 from orchestration.adapters.git.workspaces import Workspace
 from orchestration.adapters.sandbox import Box
+from orchestration.adapters.secrets import clean, redactor
 from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.handoffs import CheckResult, Evidence, SubmittedHandoff, objections
-from orchestration.domain.texts import first_line, storable
+from orchestration.domain.texts import first_line
 from orchestration.models import Attempt
 
 COMMITTER = Person("Swarmsite", "swarmsite@localhost")
@@ -30,7 +31,7 @@ def run_checks(
     for command in commands:
         ran = box.run(command, timeout_s=timeout_s, cancellation=cancellation)
         limit = f"killed after {timeout_s:.0f} s" if ran.timed_out else ran.limit
-        output = storable(ran.output[-MAX_OUTPUT_CHARACTERS:])
+        output = clean(ran.output[-MAX_OUTPUT_CHARACTERS:])
         results.append(CheckResult(command, ran.exit_code, output, ran.duration_ms, limit))
     return tuple(results)
 
@@ -62,15 +63,29 @@ class Inspection:
             self._store,
             self._workspace,
             parent=self._attempt.base_sha,
-            message=f"{name}: {first_line(summary, 100) or 'unfinished work'}\n",
+            message=f"{name}: {first_line(clean(summary), 100) or 'unfinished work'}\n",
             author=Person(f"{name} (agent)", "agent@localhost"),
             committer=COMMITTER,
             when=timezone.now(),
         )
         if made.changed:
+            self._refuse_secrets(made.sha)
             self._store.pin(PIN, self._attempt.public_id, made.sha)
         self.sha = made.sha
         return made.sha
+
+    def _refuse_secrets(self, sha: str) -> None:
+        """A commit that is never pinned goes nowhere. What stood in the file before is not the agent's doing."""
+        base, all_of = self._attempt.base_sha, redactor()
+        for change in self._store.changed_paths(base, sha):
+            content = self._store.read_file(sha, change.path, max_bytes=MAX_FILE_BYTES) or b""
+            before = self._store.read_file(base, change.old_path or change.path, max_bytes=MAX_FILE_BYTES) or b""
+            if all_of.is_in(change.path.encode()):
+                raise AdapterError(Failure.PERMANENT, "The name of a file holds a secret of this server: rename it.")
+            if all_of.is_in(content) and not all_of.is_in(before):
+                raise AdapterError(
+                    Failure.PERMANENT, f"{change.path} holds a secret of this server, plain or encoded: take it out."
+                )
 
     def look(self, summary: str, box: Box | None, cancellation: Cancellation) -> Evidence:
         """Commits first, so that what the checks leave behind is not part of the work. No box: no checks."""

@@ -9,6 +9,7 @@ from datetime import timedelta
 from django.db import IntegrityError
 from django.utils import timezone
 
+from orchestration.adapters.secrets import clean
 from orchestration.agents import planner
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
@@ -30,7 +31,6 @@ from orchestration.domain.states import (
     is_final,
 )
 from orchestration.domain.strategies import chain_to_cut, strategy_problems
-from orchestration.domain.texts import storable
 from orchestration.models import Attempt, PlanIteration, Swarm
 from orchestration.stages import iterate
 from orchestration.stages.leases import heartbeat
@@ -183,7 +183,7 @@ def _failed(swarm: Swarm, iteration: PlanIteration, error: AdapterError | Invali
     if isinstance(error, AdapterError) and error.kind is Failure.CANCELLED:  # this process goes down, no fault of it
         advance(swarm, iteration, IterationStatus.LOST, reason=str(error), lease=iteration.lease_token)
         return
-    reason = storable(str(error))
+    reason = clean(str(error))
     failures = swarm.plan_failures + 1
     transient = isinstance(error, AdapterError) and error.transient
     again = timezone.now() + timedelta(milliseconds=backoff_ms(failures, config_of(swarm)))

@@ -10,9 +10,10 @@ from django.db.models import F
 from django.utils import timezone
 
 from orchestration.adapters import storage
+from orchestration.adapters.secrets import clean, redactor
 from orchestration.domain.conversation import Reply, ToolCall, parse_arguments
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
-from orchestration.domain.texts import first_line, storable
+from orchestration.domain.texts import first_line
 from orchestration.models import Artifact, Attempt, Step, Swarm
 from orchestration.stages.accounting import book, plausible
 from orchestration.stages.leases import release_connection
@@ -74,14 +75,15 @@ class AttemptReport:
             raise InvalidInput(f"The artifact has {len(content):,} bytes; at most {MAX_ARTIFACT_BYTES:,} are kept.")
         if self._attempt.artifacts.count() >= MAX_ARTIFACTS:
             raise InvalidInput(f"This attempt has saved {MAX_ARTIFACTS} artifacts; no more are kept.")
+        content = redactor().content(content)
         sha256 = storage.blobs().put(content)
         with moves(self._swarm) as together:
             artifact = Artifact.objects.create(
                 swarm=self._swarm,
                 attempt=self._attempt,
-                type=storable(type_),
-                name=storable(name),
-                mime=storable(mime),
+                type=clean(type_),
+                name=clean(name),
+                mime=clean(mime),
                 sha256=sha256,
                 size=len(content),
             )
@@ -90,7 +92,7 @@ class AttemptReport:
 
     def _add(self, **fields: Any) -> None:
         self._number += 1
-        self._waiting.append(Step(attempt=self._attempt, number=self._number, turn=self._turn, **storable(fields)))
+        self._waiting.append(Step(attempt=self._attempt, number=self._number, turn=self._turn, **clean(fields)))
 
     def _write(self, **fields: Any) -> None:
         Step.objects.bulk_create(self._waiting)
@@ -108,4 +110,4 @@ def _doing(calls: tuple[ToolCall, ...]) -> str:
     except InvalidInput:
         arguments = {}
     said = next((str(arguments[name]) for name in _SAYS_MOST if arguments.get(name)), "")
-    return str(storable(first_line(f"{calls[0].name} {said}", 200)))
+    return str(clean(first_line(f"{calls[0].name} {said}", 200)))

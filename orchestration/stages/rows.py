@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestration.adapters import storage
 from orchestration.adapters.git.store import BareRepository
+from orchestration.adapters.secrets import watch
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.conversation import Endpoint
 from orchestration.domain.endpoints import ModelRole, for_role
@@ -38,6 +39,7 @@ def endpoint_of(row: ModelEndpoint, config: SwarmConfig) -> Endpoint:
 def endpoint_for(swarm: Swarm, role: ModelRole) -> Endpoint:
     """Whom this role of the swarm asks, and who stands behind it: never the demo's model beside real ones."""
     config, own = config_of(swarm), swarm.endpoint
+    watch(ModelEndpoint.objects.values_list("key_env", flat=True))
     rows = ModelEndpoint.objects.filter(team_id=own.team_id, enabled=True, is_demo=False).exclude(pk=own.pk)
     others = [] if own.is_demo else [endpoint_of(row, config) for row in rows]
     return for_role(endpoint_of(own, config), others, role, pinned=config.model is not None)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from django.db import IntegrityError
 from django.utils import timezone
 
+from orchestration.adapters.secrets import clean
 from orchestration.agents import planner
 from orchestration.domain.aggregation import Aggregate, Piece, aggregate
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
@@ -25,7 +26,6 @@ from orchestration.domain.states import (
     SwarmStatus,
 )
 from orchestration.domain.subplans import MAX_BATCHES, batch_problems
-from orchestration.domain.texts import storable
 from orchestration.models import Attempt, Handoff, PlanIteration, Subtask, Swarm
 from orchestration.stages import iterate
 from orchestration.stages.leases import heartbeat
@@ -147,7 +147,7 @@ def _failed(parent: Subtask, iteration: PlanIteration, error: AdapterError | Inv
     if isinstance(error, AdapterError) and error.kind is Failure.CANCELLED:  # this process goes down, no fault of it
         advance(swarm, iteration, IterationStatus.LOST, reason=str(error), lease=iteration.lease_token)
         return
-    reason = storable(str(error))
+    reason = clean(str(error))
     failures = _failures_in_a_row(parent) + 1
     again = timezone.now() + timedelta(milliseconds=backoff_ms(failures, config_of(swarm)))
     goes_on = isinstance(error, AdapterError) and error.transient and failures < MAX_PLANNER_FAILURES

@@ -15,6 +15,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from orchestration.adapters import live, queue
+from orchestration.adapters.secrets import clean
 from orchestration.domain.errors import SwarmsiteError
 from orchestration.domain.events import BOARD_GROUP, KINDS, NUDGES, Stage, group_of, kind_of
 from orchestration.domain.states import (
@@ -29,7 +30,6 @@ from orchestration.domain.states import (
     is_final,
     require,
 )
-from orchestration.domain.texts import storable
 from orchestration.models import Attempt, Event, MergeEntry, PlanIteration, Subtask, Swarm
 
 Row = Swarm | Subtask | Attempt | MergeEntry | PlanIteration
@@ -57,9 +57,9 @@ class Moves:
 
     def advance(self, row: Row, to: Status, *, reason: str = "", lease: str | None = None, **fields: Any) -> None:
         """Raises Superseded where `row` is no longer as it was read, or `lease` is no longer its token."""
-        old, reason = status_of(row), storable(reason)
+        old, reason = status_of(row), clean(reason)
         require(old, to)
-        fields = storable(fields) | {"status": to.value, "status_reason": reason} | _ending(row, to)
+        fields = clean(fields) | {"status": to.value, "status_reason": reason} | _ending(row, to)
         rows = type(row)._default_manager.filter(pk=row.pk, status=old.value)  # noqa: SLF001 - Django's own name
         if lease is not None:
             rows = rows.filter(Q(("lease_token", lease)))
@@ -77,7 +77,7 @@ class Moves:
         """An event that is no status change."""
         if kind not in KINDS:
             raise ValueError(f"{kind} is no event of domain/events.py.")
-        self._events.append((kind, storable(facts)))
+        self._events.append((kind, clean(facts)))
         self._wake(kind, self._swarm)
 
     def _note(self, row: Row, kind: str, facts: dict[str, Any]) -> None:

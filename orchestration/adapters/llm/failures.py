@@ -68,7 +68,10 @@ class ContextTooLong(RequestRefused):
 
 
 class ContentRefused(RequestRefused):
-    """The model or its service will not answer this."""
+    """The model or its service will not answer this; `said` are its words, where it has any."""
+
+    def __init__(self, where: str, said: str = "") -> None:
+        super().__init__(f"{where} refused to answer: its content filter said no{said}.")
 
 
 def address(url: str) -> SplitResult:
@@ -215,11 +218,6 @@ def _client_error(endpoint: Endpoint, status: int, said: str, error: Mapping[str
     if status in {408, 409, 425}:
         return transient(endpoint, f"did not take the request this time ({status}{said})")
     return RequestRefused(f"{place(endpoint)} refused the request ({status}{said}).")
-
-
-def refused_content(endpoint: Endpoint) -> ContentRefused:
-    """From an answer that ended in a refusal."""
-    return ContentRefused(f"{place(endpoint)} refused to answer: its content filter ended the reply.")
 
 
 def _is_too_long(status: int, error: Mapping[str, Any]) -> bool:

@@ -1,0 +1,77 @@
+"""The one place that knows the values of our secrets: read from the environment, kept nowhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from typing_extensions import override
+
+from orchestration.domain.conversation import Message, Reply, ToolCall
+from orchestration.domain.redaction import Redactor
+from orchestration.domain.texts import storable
+
+# Ours by their names. GITHUB_API_URL and its like are no secrets.
+_OURS = re.compile(r"SECRET_KEY|(GITHUB|OPENAI|ANTHROPIC|SWARM)_\w*(KEY|TOKEN|SECRET|PASSWORD)\w*")
+
+_named: set[str] = set()
+
+
+def watch(names: Iterable[str]) -> None:
+    """Variables that hold keys, as endpoints name them."""
+    _named.update(filter(None, names))
+
+
+def redactor() -> Redactor:
+    """For the secrets as they are now."""
+    names = _named | {name for name in os.environ if _OURS.fullmatch(name)}
+    values = {os.environ.get(name, "") for name in names} | {settings.SECRET_KEY}
+    return _made(frozenset(values))
+
+
+@lru_cache(maxsize=8)
+def _made(values: frozenset[str]) -> Redactor:
+    return Redactor.of(values)
+
+
+def clean(value: Any) -> Any:
+    """Fit to be stored and shown: without secrets, and without what a database refuses."""
+    return redactor().value(storable(value))
+
+
+def clean_message(message: Message) -> Message:
+    return replace(message, text=redactor().text(message.text), tool_calls=_clean_calls(message.tool_calls))
+
+
+def clean_reply(reply: Reply) -> Reply:
+    """Of a whole answer: a stream may cut a secret anywhere."""
+    text, detour = redactor().text(reply.text), redactor().text(reply.detour)
+    return replace(reply, text=text, tool_calls=_clean_calls(reply.tool_calls), detour=detour)
+
+
+def _clean_calls(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
+    all_of = redactor()
+    return tuple(
+        ToolCall(all_of.text(call.id), all_of.text(call.name), all_of.arguments(call.arguments)) for call in calls
+    )
+
+
+class LogFilter(logging.Filter):
+    """Writes no secret into a log, whoever logs it; tracebacks included."""
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        record.exc_text = record.exc_text and redactor().text(record.exc_text)
+        message = record.getMessage()
+        shown = redactor().text(message)
+        if shown != message:
+            record.msg, record.args = shown, ()
+        return True
