@@ -106,7 +106,8 @@ class _Loop:
             handoff = parse_handoff(arguments)
         except InvalidInput as error:
             return None, f"Error: {error}"
-        objections = self._report.objections(handoff) if handoff.status is Claim.COMPLETE else ()
+        claims = handoff.status is Claim.COMPLETE or handoff.split
+        objections = self._report.objections(handoff) if claims else ()
         if not objections or self._refused >= MAX_REFUSED_HANDOFFS:
             return handoff, ""
         self._refused += 1

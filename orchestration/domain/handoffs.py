@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from orchestration.domain.errors import InvalidInput
+from orchestration.domain.planning import MAX_TASKS_IN_PLAN, PlannedTask
 from orchestration.domain.states import AttemptStatus
 from orchestration.domain.texts import storable
 from orchestration.domain.validation import FromModel, sentences
@@ -30,6 +31,7 @@ class SubmittedHandoff(FromModel):
     summary: Annotated[str, Field(min_length=1, max_length=20_000)]
     concerns: Annotated[list[Remark], Field(max_length=50)] = []
     suggestions: Annotated[list[Remark], Field(max_length=50)] = []
+    split: Annotated[list[PlannedTask], Field(max_length=MAX_TASKS_IN_PLAN)] = []
 
 
 def parse_handoff(arguments: Mapping[str, Any]) -> SubmittedHandoff:

@@ -57,6 +57,11 @@ HANDOFF = ToolSpec(
         summary=_text("what was done, in 2 to 4 sentences"),
         concerns=_TEXTS,
         suggestions=_TEXTS,
+        split={
+            "type": "array",
+            "items": _TASK,
+            "description": "where the task is too large for one agent: its parts; what you changed so far lands first",
+        },
     ),
 )
 

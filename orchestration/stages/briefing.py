@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from django.db.models import Q
+
 from orchestration.adapters import prompts
 from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.config import Strategy, SwarmConfig
 from orchestration.domain.context import Part, history, line_news
 from orchestration.domain.states import IterationStatus, SubtaskStatus
 from orchestration.domain.subplans import MAX_CHILDREN, MAX_DEPTH, SPLIT_FROM
-from orchestration.models import Attempt, Handoff, Subtask, Swarm
+from orchestration.models import Handoff, Subtask, Swarm
 from orchestration.stages.rows import config_of
 from orchestration.stages.standing import FAILURES, Standing
 
@@ -126,7 +128,8 @@ def worker_system(swarm: Swarm, subtask: Subtask, config: SwarmConfig, store: Ba
 
 
 def worker_task(swarm: Swarm, subtask: Subtask) -> str:
-    done = Attempt.objects.filter(subtask__in=subtask.dependencies.all(), status="complete")
+    needed = subtask.dependencies.all()
+    done = Handoff.objects.filter(Q(attempt__subtask__in=needed, attempt__status="complete") | Q(parent__in=needed))
     return prompts.render(
         "worker-task",
         swarm_id=swarm.public_id,
@@ -134,13 +137,16 @@ def worker_task(swarm: Swarm, subtask: Subtask) -> str:
         instruction=subtask.instruction,
         acceptance=subtask.acceptance or "the instruction is fulfilled.",
         checks="; ".join(f"`{check}`" for check in subtask.acceptance_checks) or "(none)",
-        scope=", ".join(subtask.scope) or "what the instruction needs",
+        scope=", ".join(_scope_of(subtask)) or "what the instruction needs",
         request=swarm.request,
-        dependencies="\n".join(
-            _handoff(one.handoff) for one in done.select_related("handoff", "subtask") if hasattr(one, "handoff")
-        )
-        or "(none)",
+        dependencies="\n".join(map(_handoff, done.select_related("attempt__subtask", "parent"))) or "(none)",
     )
+
+
+def _scope_of(subtask: Subtask) -> Sequence[str]:
+    """Its own; a part without one keeps to that of the whole."""
+    found: Sequence[str] = subtask.scope
+    return found or (_scope_of(subtask.parent) if subtask.parent else ())
 
 
 def _subtask_line(row: Subtask) -> str:

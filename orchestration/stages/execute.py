@@ -21,7 +21,7 @@ from orchestration.agents.conversation import OutOfTime
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.endpoints import ModelRole
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
-from orchestration.domain.handoffs import Claim, SubmittedHandoff, verdict
+from orchestration.domain.handoffs import Claim, SubmittedHandoff, objections, verdict
 from orchestration.domain.states import AttemptStatus, SubtaskStatus, SwarmStatus
 from orchestration.models import Attempt
 from orchestration.stages import briefing
@@ -30,6 +30,7 @@ from orchestration.stages.inspection import Inspection
 from orchestration.stages.leases import heartbeat, lease_end, new_token, release_connection
 from orchestration.stages.reporting import AttemptReport
 from orchestration.stages.rows import config_of, endpoint_for, store_of
+from orchestration.stages.splitting import proposal_problems
 from orchestration.stages.transition import Superseded, moves
 
 logger = logging.getLogger(__name__)
@@ -134,17 +135,38 @@ class _Run:
 
     def _judge(self, handoff: SubmittedHandoff) -> Ending:
         """A claim of complete was inspected when it was made; of a lesser claim the work is only kept."""
+        unsplit = ""
+        if handoff.split:
+            problems = proposal_problems(self._attempt.subtask, handoff.split)
+            if not problems:
+                return self._proposal(handoff)
+            unsplit = f" Its split could not be followed: {' '.join(problems)}"
         evidence = self._inspection.evidence
         if evidence is None or handoff.status is not Claim.COMPLETE:
             evidence = self._inspection.look(handoff.summary, None, self._cancellation)
         found = verdict(handoff.status, self._attempt.subtask.kind, evidence)
         return Ending(
             status=found.status,
-            reason=found.reason,
+            reason=found.reason + (unsplit if found.status is not AttemptStatus.COMPLETE else ""),
             head_sha=self._inspection.sha,
             handoff=handoff,
             suspicious=found.suspicious,
             checks=evidence.checks,
+        )
+
+    def _proposal(self, handoff: SubmittedHandoff) -> Ending:
+        """The agent wants its subtask split. What it changed so far lands first where it holds by itself: the parts
+        begin with it. Otherwise it is only kept."""
+        kind = self._attempt.subtask.kind
+        evidence = self._inspection.look(handoff.summary, self._box, self._cancellation)
+        return Ending(
+            status=AttemptStatus.PARTIAL,
+            reason=f"The agent proposed to split it into {len(handoff.split)} parts.",
+            head_sha=self._inspection.sha,
+            handoff=handoff,
+            checks=evidence.checks,
+            split=True,
+            lands=kind == "change" and not objections(kind, evidence),
         )
 
     def _keep_unfinished(self) -> str:
@@ -172,6 +194,8 @@ class _Run:
     def objections(self, handoff: SubmittedHandoff) -> Sequence[str]:
         if self._box is None:
             raise AdapterError(Failure.PERMANENT, "The sandbox is closed.")
+        if handoff.split:
+            return proposal_problems(self._attempt.subtask, handoff.split)
         return self._inspection.object_to(handoff, self._box, self._cancellation)
 
 

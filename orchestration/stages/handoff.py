@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from django.db import IntegrityError
 from django.utils import timezone
 
 from orchestration.adapters.git.values import DiffStat
 from orchestration.adapters.secrets import clean
 from orchestration.domain.errors import Failure
 from orchestration.domain.handoffs import CheckResult, Claim, SubmittedHandoff
+from orchestration.domain.planning import SubmittedPlan
 from orchestration.domain.retries import GiveUp, Retry, after_failure, after_loss
 from orchestration.domain.states import AttemptStatus, SubtaskStatus
-from orchestration.models import Attempt, CheckRun, Handoff, MergeEntry
+from orchestration.models import Attempt, CheckRun, Handoff, MergeEntry, PlanIteration
+from orchestration.stages import iterate
 from orchestration.stages.rows import config_of, store_of
+from orchestration.stages.splitting import proposal_problems
 from orchestration.stages.transition import Moves, Superseded, moves
 
 logger = logging.getLogger(__name__)
@@ -39,6 +43,8 @@ class Ending:
     handoff: SubmittedHandoff | None = None
     suspicious: str = ""
     checks: tuple[CheckResult, ...] = ()
+    split: bool = False  # the agent's handoff names the parts, and they can be used
+    lands: bool = False  # of a split: its own change holds by itself
 
 
 def settle(attempt: Attempt, ending: Ending) -> None:
@@ -46,6 +52,19 @@ def settle(attempt: Attempt, ending: Ending) -> None:
     stat = None
     if ending.head_sha not in {"", attempt.base_sha}:
         stat = store_of(attempt.subtask.swarm).diffstat(attempt.base_sha, ending.head_sha)
+    try:
+        _settle(attempt, ending, stat)
+    except IntegrityError:  # somebody took the name of a part, or the subplan's number, in the same moment
+        if not ending.split:
+            raise
+        token = attempt.lease_token
+        attempt.refresh_from_db()
+        attempt.lease_token = token
+        problems = proposal_problems(attempt.subtask, ending.handoff.split) if ending.handoff else []
+        _settle(attempt, replace(ending, split=not problems), stat)
+
+
+def _settle(attempt: Attempt, ending: Ending, stat: DiffStat | None) -> None:
     try:
         with moves(attempt.subtask.swarm) as together:
             together.advance(
@@ -74,6 +93,9 @@ def lose(attempt: Attempt, reason: str) -> None:
 def _move_subtask(attempt: Attempt, ending: Ending, together: Moves) -> bool:
     """True where the same work is tried again, and there is nothing to tell the planner yet."""
     subtask = attempt.subtask
+    if ending.split and ending.handoff:
+        _split(attempt, ending.handoff, ending, together)
+        return False
     if ending.status is AttemptStatus.COMPLETE:
         _complete(attempt, ending, together)
         return False
@@ -103,14 +125,33 @@ def _complete(attempt: Attempt, ending: Ending, together: Moves) -> None:
         together.advance(subtask, SubtaskStatus.COMPLETE)
         return
     together.advance(subtask, SubtaskStatus.HANDED_OFF)
+    _queue(attempt, ending, together)
+
+
+def _queue(attempt: Attempt, ending: Ending, together: Moves) -> None:
     entry = MergeEntry.objects.create(
-        swarm=subtask.swarm,
-        subtask=subtask,
+        swarm=attempt.subtask.swarm,
+        subtask=attempt.subtask,
         attempt=attempt,
         head_sha=ending.head_sha,
-        priority=subtask.priority,
+        priority=attempt.subtask.priority,
     )
     together.created(entry)
+
+
+def _split(attempt: Attempt, handoff: SubmittedHandoff, ending: Ending, together: Moves) -> None:
+    """The parts are the subtask's subplan; they wait for its own change where that lands."""
+    subtask = attempt.subtask
+    iteration = PlanIteration.objects.create(
+        swarm=subtask.swarm, parent=subtask, number=iterate.next_number(subtask.swarm)
+    )
+    together.created(iteration)
+    plan = SubmittedPlan(scratchpad=f"Proposed by its agent: {handoff.summary}", done=True, tasks=handoff.split)
+    iterate.record(iteration, plan, (), together, repaired=False)
+    iterate.create_subtasks(subtask.swarm, iteration, plan.tasks, together)
+    together.advance(subtask, SubtaskStatus.WAITING, reason=ending.reason)
+    if ending.lands:
+        _queue(attempt, ending, together)
 
 
 def _record_checks(attempt: Attempt, ending: Ending) -> None:

@@ -66,11 +66,10 @@ def claim(standing: Standing, still_due: Callable[[], bool]) -> PlanIteration | 
 def _create(standing: Standing, still_due: Callable[[], bool]) -> PlanIteration:
     swarm = standing.swarm
     with moves(swarm) as together:
-        newest = swarm.iterations.order_by("number").values_list("number", flat=True).last()
         iteration = PlanIteration.objects.create(
             swarm=swarm,
             parent=standing.parent,
-            number=(newest or 0) + 1,
+            number=next_number(swarm),
             lease_token=new_token(),
             lease_expires_at=lease_end(),
         )
@@ -78,6 +77,11 @@ def _create(standing: Standing, still_due: Callable[[], bool]) -> PlanIteration:
             raise Superseded("It was planned, paused or cancelled since we looked.")
         together.created(iteration)
     return iteration
+
+
+def next_number(swarm: Swarm) -> int:
+    """Of the swarm's next iteration, whoever's it is; the database refuses the second of two that take it at once."""
+    return (swarm.iterations.order_by("number").values_list("number", flat=True).last() or 0) + 1
 
 
 def ask(

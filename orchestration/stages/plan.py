@@ -142,6 +142,8 @@ def _planned(swarm: Swarm, iteration: PlanIteration, planned: planner.Planned, j
     except Superseded:
         logger.info("Plan %s of swarm %s came too late.", iteration.number, swarm.public_id)
     except IntegrityError:
+        for row in (iteration, swarm):  # as they are: nothing of it was written
+            row.refresh_from_db()
         _failed(swarm, iteration, AdapterError(Failure.TRANSIENT, TAKEN))
 
 

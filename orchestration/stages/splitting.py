@@ -1,14 +1,15 @@
-"""Which pending subtasks are split instead of run, and which parts wait for their subtask's own change."""
+"""Which subtasks are split instead of run, what their parts must keep to, and which of them wait for what."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from functools import cached_property
 
+from orchestration.domain.planning import PlannedTask, SubmittedPlan, judge
 from orchestration.domain.states import ENTRY_OPEN, IterationStatus, SubtaskStatus
-from orchestration.domain.subplans import may_split, wants_split
+from orchestration.domain.subplans import batch_problems, may_split, wants_split
 from orchestration.models import MergeEntry, PlanIteration, Subtask, Swarm
-from orchestration.stages.rows import config_of
+from orchestration.stages.rows import config_of, status_by_name
 
 
 class Splits:
@@ -46,3 +47,21 @@ class Splits:
             swarm__in=self._swarms, status__in=ENTRY_OPEN, subtask__status=SubtaskStatus.WAITING
         )
         return dict(entries.values_list("subtask", "subtask__name"))
+
+
+def part_problems(parent: Subtask, submitted: SubmittedPlan) -> list[str]:
+    """Everything that makes these parts of `parent` unusable, a sentence each."""
+    known = status_by_name(parent.swarm)
+    siblings = set(parent.children.values_list("name", flat=True))
+    bound = config_of(parent.swarm).working_dir
+    inside = batch_problems(
+        submitted.tasks, parent=parent.name, scope=parent.scope, siblings=siblings, known=known.keys()
+    )
+    return [*judge(submitted, known, work_in_flight=True, working_dir=bound), *inside]
+
+
+def proposal_problems(subtask: Subtask, tasks: list[PlannedTask]) -> list[str]:
+    """The same for a split that the subtask's own agent proposes."""
+    if not may_split(subtask.depth, config_of(subtask.swarm).strategy):
+        return ["This subtask may not be split: do what you can of it and hand off with an honest status."]
+    return part_problems(subtask, SubmittedPlan(tasks=tasks))

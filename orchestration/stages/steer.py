@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.db.models import QuerySet
 
 from orchestration.domain.errors import InvalidInput
@@ -17,12 +19,14 @@ from orchestration.domain.states import (
     is_final,
 )
 from orchestration.models import Attempt, Subtask, Swarm, User
+from orchestration.stages.family import ancestors, descendants
 from orchestration.stages.finish import lease_name
 from orchestration.stages.leases import withdraw
 from orchestration.stages.plan import after_first_plan
 from orchestration.stages.transition import Moves, Superseded, moves, status_of
 
 CHANGED = "It changed in this moment; look again."
+AGAIN = frozenset({SubtaskStatus.FAILED, SubtaskStatus.TIMED_OUT, SubtaskStatus.BLOCKED, SubtaskStatus.CONFLICT})
 
 
 def pause(swarm: Swarm, person: User) -> None:
@@ -75,36 +79,44 @@ def cancel(swarm: Swarm, person: User) -> None:
 
 
 def cancel_subtask(subtask: Subtask, person: User) -> None:
+    """With all its parts, where it was split; what of them is landing at this moment lands."""
     _require(person, subtask.swarm)
     if status_of(subtask) in SUBTASK_SETTLED or status_of(subtask) is SubtaskStatus.HANDED_OFF:
         raise InvalidInput(f"{subtask.name} is {subtask.status.replace('_', ' ')}; there is nothing to cancel.")
     reason = f"Cancelled by {person.username}."
     try:
         with moves(subtask.swarm) as together:
-            for attempt in _live(subtask.swarm).filter(subtask=subtask):
+            family = [subtask, *descendants(subtask)]
+            for attempt in _live(subtask.swarm).filter(subtask__in=family):
                 together.advance(attempt, AttemptStatus.CANCELLED, reason=reason)
-            together.advance(subtask, SubtaskStatus.CANCELLED, reason=reason)
+            for iteration in subtask.swarm.iterations.filter(status=IterationStatus.RUNNING, parent__in=family):
+                together.advance(iteration, IterationStatus.FAILED, reason=reason)
+            _cancel_rest(subtask.swarm, together, reason, family)
     except Superseded:
         raise InvalidInput(CHANGED) from None
 
 
 def retry_subtask(subtask: Subtask, person: User) -> None:
-    """Another attempt from today's integration head; what was blocked by it is looked at again."""
+    """Another attempt from today's integration head; what was blocked by it is looked at again. Of a subtask that was
+    split, what failed of its parts; and what a part belongs to is open again."""
     _require(person, subtask.swarm)
     if status_of(subtask.swarm) not in {SwarmStatus.RUNNING, SwarmStatus.PAUSED}:
         raise InvalidInput(f"The swarm is {_words(subtask.swarm)}; its subtasks cannot be tried again.")
-    again = {SubtaskStatus.FAILED, SubtaskStatus.TIMED_OUT, SubtaskStatus.BLOCKED, SubtaskStatus.CONFLICT}
-    if status_of(subtask) not in again:
+    if status_of(subtask) not in AGAIN:
         raise InvalidInput(f"{subtask.name} is {subtask.status.replace('_', ' ')}; it cannot be tried again.")
+    family = [one for one in (*ancestors(subtask), subtask, *descendants(subtask)) if status_of(one) in AGAIN]
+    blocked = {row.pk: row for one in family for row in _blocked_by(one)}
+    rows = {row.pk: row for row in family} | blocked
     try:
         with moves(subtask.swarm) as together:
-            together.advance(subtask, SubtaskStatus.PENDING, reason="", not_before=None)
-            for entry in subtask.merge_entries.filter(status=EntryStatus.CONFLICT).select_related("subtask"):
+            for _, row in sorted(rows.items()):
+                together.advance(row, SubtaskStatus.PENDING, reason="", not_before=None)
+            conflicts = subtask.swarm.merge_entries.filter(status=EntryStatus.CONFLICT, subtask__in=family)
+            for entry in conflicts.select_related("subtask"):
                 together.advance(entry, EntryStatus.SUPERSEDED, reason=f"Tried again by {person.username}.")
-            for dependent in _blocked_by(subtask):
-                together.advance(dependent, SubtaskStatus.PENDING)
     except Superseded:
         raise InvalidInput(CHANGED) from None
+    subtask.refresh_from_db()
 
 
 def _blocked_by(subtask: Subtask) -> list[Subtask]:
@@ -136,12 +148,15 @@ def _live(swarm: Swarm) -> QuerySet[Attempt]:
     return Attempt.objects.filter(subtask__swarm=swarm, status__in=ATTEMPT_LIVE).select_related("subtask")
 
 
-def _cancel_rest(swarm: Swarm, together: Moves, reason: str) -> None:
+def _cancel_rest(swarm: Swarm, together: Moves, reason: str, only: Collection[Subtask] = ()) -> None:
     """An entry that is being merged at this moment is left to its writer: a landing is a fact."""
-    for entry in swarm.merge_entries.filter(status=EntryStatus.QUEUED).select_related("subtask"):
+    entries, left = swarm.merge_entries.all(), swarm.subtasks.all()
+    if only:
+        entries, left = entries.filter(subtask__in=only), left.filter(pk__in=[row.pk for row in only])
+    for entry in entries.filter(status=EntryStatus.QUEUED).select_related("subtask"):
         together.advance(entry, EntryStatus.CANCELLED, reason=reason)
     merging = swarm.merge_entries.filter(status=EntryStatus.MERGING).values("subtask")
-    left = swarm.subtasks.exclude(status__in=SUBTASK_SETTLED).exclude(pk__in=merging)
+    left = left.exclude(status__in=SUBTASK_SETTLED).exclude(pk__in=merging, status=SubtaskStatus.HANDED_OFF)
     for subtask in left.order_by("pk"):  # dispatch's order, or the two would lock each other out
         together.advance(subtask, SubtaskStatus.CANCELLED, reason=reason)
 

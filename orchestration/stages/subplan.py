@@ -14,7 +14,7 @@ from orchestration.agents import planner
 from orchestration.domain.aggregation import Aggregate, Piece, aggregate
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.handoffs import Claim
-from orchestration.domain.planning import MAX_PLANNER_FAILURES, SubmittedPlan, judge
+from orchestration.domain.planning import MAX_PLANNER_FAILURES, SubmittedPlan
 from orchestration.domain.retries import backoff_ms
 from orchestration.domain.states import (
     ATTEMPT_LIVE,
@@ -25,11 +25,12 @@ from orchestration.domain.states import (
     SubtaskStatus,
     SwarmStatus,
 )
-from orchestration.domain.subplans import MAX_BATCHES, batch_problems
-from orchestration.models import Attempt, Handoff, PlanIteration, Subtask, Swarm
+from orchestration.domain.subplans import MAX_BATCHES
+from orchestration.models import Attempt, Handoff, PlanIteration, Subtask
 from orchestration.stages import iterate
 from orchestration.stages.leases import heartbeat
-from orchestration.stages.rows import config_of, status_by_name
+from orchestration.stages.rows import config_of
+from orchestration.stages.splitting import part_problems
 from orchestration.stages.standing import Standing
 from orchestration.stages.transition import Superseded, advance, moves, status_of
 
@@ -90,7 +91,7 @@ def _out_of_calls(swarm: Swarm) -> str:
 
 def _iterate(parent: Subtask, iteration: PlanIteration) -> None:
     standing = Standing(parent.swarm, parent)
-    jury = iterate.Jury(lambda submitted: _problems(parent, submitted))
+    jury = iterate.Jury(lambda submitted: part_problems(parent, submitted))
     with heartbeat.keep(iteration) as cancellation:
         try:
             planned = iterate.ask(standing, iteration, jury, cancellation)
@@ -98,19 +99,6 @@ def _iterate(parent: Subtask, iteration: PlanIteration) -> None:
             _failed(parent, iteration, error)
         else:
             _planned(parent, iteration, planned)
-
-
-def _problems(parent: Subtask, submitted: SubmittedPlan) -> Sequence[str]:
-    swarm = parent.swarm
-    known = status_by_name(swarm)
-    siblings = set(parent.children.values_list("name", flat=True))
-    bound = config_of(swarm).working_dir
-    found = judge(submitted, known, work_in_flight=True, working_dir=bound)
-    scope = parent.scope
-    return [
-        *found,
-        *batch_problems(submitted.tasks, parent=parent.name, scope=scope, siblings=siblings, known=known),
-    ]
 
 
 def _planned(parent: Subtask, iteration: PlanIteration, planned: planner.Planned) -> None:
@@ -124,6 +112,8 @@ def _planned(parent: Subtask, iteration: PlanIteration, planned: planner.Planned
     except Superseded:
         logger.info("Subplan %s of %s came too late.", iteration.number, parent.name)
     except IntegrityError:
+        for row in (iteration, parent):  # as they are: nothing of it was written
+            row.refresh_from_db()
         _failed(parent, iteration, AdapterError(Failure.TRANSIENT, TAKEN))
 
 
