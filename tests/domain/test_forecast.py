@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration.domain.estimates import Estimate, Range
 from orchestration.domain.forecast import MOST_PAIRS, Forecast, Planned, forecast
+from orchestration.domain.scopes import overlap
 
 BY_KIND = {
     "change": Estimate(Range(10.0, 100.0), Range(1000.0, 5000.0), Range(1.0, 2.0), attempts=7),
@@ -83,6 +86,34 @@ def test_of_very_many_pairs_only_the_first_are_told():
     assert len(found.pairs) == MOST_PAIRS
     assert found.more_pairs
     assert not forecast([planned("a", scope="x"), planned("b", scope="x")], BY_KIND, 4).more_pairs
+
+
+GLOBS = st.sampled_from(
+    [
+        "src/**",
+        "src/a/**",
+        "src/a/b.py",
+        "*.py",
+        "**/b.py",
+        "src/[ab]/x",
+        "src/{a,b}",
+        "docs",
+        "./docs/x",
+        "!src",
+        "/up",
+    ]
+)
+
+
+@given(st.lists(st.lists(GLOBS, max_size=3), max_size=6))
+def test_no_pair_is_missed_by_looking_only_where_they_can_meet(found: list[list[str]]):
+    plan = [Planned(f"t{at}", "change", tuple(scope), ()) for at, scope in enumerate(found)]
+    wanted = {
+        (one.name, other.name)
+        for one, other in combinations(plan, 2)
+        if any(overlap(mine, theirs) for mine in one.scope for theirs in other.scope)
+    }
+    assert set(met(plan)) == wanted
 
 
 @st.composite
