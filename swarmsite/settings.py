@@ -129,8 +129,6 @@ CELERY_DB_REUSE_MAX = 1_000_000_000 if DATABASES["default"]["ENGINE"].endswith("
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# The memory transport polls once a second by default, which each handoff would wait for.
-CELERY_BROKER_TRANSPORT_OPTIONS = {} if REDIS_URL else {"polling_interval": 0.01}
 CELERY_BEAT_SCHEDULE = {"tick": {"task": "orchestration.tick", "schedule": 5.0}}
 
 # What the engine may use. Everything here is a count, a second or a word, never a secret.
