@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +11,7 @@ from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.files import WorkspaceFiles
 from orchestration.adapters.gateway import RetryPolicy
 from orchestration.adapters.sandbox import Box
-from orchestration.domain.conversation import Endpoint, Reply
+from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
 from orchestration.domain.handoffs import SubmittedHandoff
 
 
@@ -36,6 +37,12 @@ class Workplace:
 
 class Report(Protocol):
     """What an agent tells while it works. Each of them may raise AdapterError to end the attempt."""
+
+    def around(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], left: Callable[[], float]
+    ) -> AbstractContextManager[None]:
+        """Stands around each model call; raises where it may not be made, or `left` where there is no time to wait."""
+        ...
 
     def turn(self, reply: Reply) -> None: ...
 

@@ -37,6 +37,7 @@ class BuiltinAgent:
             cancellation,
             on_reply=report.turn,
             on_progress=lambda _: report.alive(),
+            around=report.around,
         )
         conversation.messages = [Message("system", assignment.system), Message("user", assignment.task)]
         return _Loop(conversation, Toolbox(workplace, report, clock, cancellation), report).run(assignment.max_steps)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import RetryPolicy, get_gateway
@@ -40,9 +42,24 @@ class Clock:
         return left
 
 
+class Around(Protocol):
+    """What stands around one model call, such as a budget."""
+
+    def __call__(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], left: Callable[[], float]
+    ) -> AbstractContextManager[None]: ...
+
+
+def unbound(
+    messages: Sequence[Message], tools: Sequence[ToolSpec], left: Callable[[], float]
+) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @dataclass(slots=True)
 class Conversation:
-    """Grows message by message. `on_reply` accounts for each answer and may raise to end it all."""
+    """Grows message by message. `on_reply` accounts for each answer and may raise to end it all; `around` is entered
+    before each call, and may raise instead of it."""
 
     endpoint: Endpoint
     tools: tuple[ToolSpec, ...]
@@ -52,13 +69,23 @@ class Conversation:
     cancellation: Cancellation
     on_reply: Callable[[Reply], None]
     on_progress: Callable[[int], None] | None = None
+    around: Around = unbound
     messages: list[Message] = field(default_factory=list)
 
     def ask(self) -> Reply:
         """The next answer, already part of the conversation."""
+        with self.around(self.messages, self.tools, self.clock.left):
+            reply = self._complete()
+            self.on_reply(reply)
+        if reply.finish_reason == "content_filter":
+            raise ContentRefused(reply.endpoint)
+        self.messages.append(Message("assistant", reply.text, reply.tool_calls))
+        return reply
+
+    def _complete(self) -> Reply:
         timeout = min(CALL_TIMEOUT_S, self.clock.left())
         try:
-            reply = get_gateway().complete(
+            return get_gateway().complete(
                 self.endpoint,
                 self.messages,
                 self.tools,
@@ -72,11 +99,6 @@ class Conversation:
             if error.transient:
                 self.clock.left()  # the deadline itself is the truer reason
             raise
-        self.on_reply(reply)
-        if reply.finish_reason == "content_filter":
-            raise ContentRefused(reply.endpoint)
-        self.messages.append(Message("assistant", reply.text, reply.tool_calls))
-        return reply
 
     def tell(self, text: str) -> None:
         self.messages.append(Message("user", text))

@@ -42,6 +42,7 @@ OTHER = frozenset(
     {
         "swarm.submitted",
         "swarm.started",  # the base commit is pinned and the integration branch made
+        "swarm.steered",  # a person changed its plan or its limits; who, and what it was before
         "swarm.noted",  # something a person should know, with its sentence
         "swarm.published",  # the branch was put where its requester can see it
         "swarm.checked",  # one of the repository's checks ran on the result
@@ -73,6 +74,7 @@ NUDGES: Mapping[str, tuple[Stage, ...]] = {
     "swarm.submitted": (Stage.PLAN,),
     "swarm.planning": (Stage.PLAN,),
     "swarm.running": (Stage.DISPATCH, Stage.PLAN, Stage.MERGE),
+    "swarm.steered": (Stage.DISPATCH, Stage.PLAN),
     "swarm.finalizing": (Stage.FINISH,),
     "plan.done": _COLLECT,
     "plan.failed": (Stage.PLAN, Stage.SUBPLAN, Stage.DISPATCH),

@@ -29,6 +29,7 @@ from orchestration.domain.budgets import (
 )
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec, estimate_tokens
 from orchestration.domain.errors import AdapterError, Failure
+from orchestration.domain.scheduling import passed
 from orchestration.domain.states import ATTEMPT_LIVE, IterationStatus, SwarmStatus
 from orchestration.models import Attempt, ModelCall, ModelEndpoint, PlanIteration, Repository, Swarm
 from orchestration.stages.leases import release_connection
@@ -103,17 +104,17 @@ def _answered_by(reply: Reply, swarm: Swarm) -> int:
 class Spending:
     """The model calls of one attempt or iteration, each within the budgets that bind its swarm."""
 
-    def __init__(self, on: Spender, swarm: Swarm, endpoint: Endpoint, cancellation: Cancellation) -> None:
+    def __init__(self, on: Spender, swarm: Swarm, cancellation: Cancellation) -> None:
         self._on = on
         self._swarm = swarm
-        offered = (endpoint, *endpoint.alternatives)
-        self._prices = max(one.input_price for one in offered), max(one.output_price for one in offered)
         self._cancellation = cancellation
 
     @contextmanager
-    def call(self, messages: Sequence[Message], tools: Sequence[ToolSpec], left: Callable[[], float]) -> Iterator[None]:
+    def call(
+        self, endpoint: Endpoint, messages: Sequence[Message], tools: Sequence[ToolSpec], left: Callable[[], float]
+    ) -> Iterator[None]:
         """Around one call. Raises OverBudget; `left` raises when the caller has no more time to wait."""
-        self._reserve(Ask(_request_tokens(messages, tools), *self._prices), left)
+        self._reserve(_ask(endpoint, messages, tools), left)
         release_connection()
         try:
             yield
@@ -145,9 +146,9 @@ class Spending:
 
     def _require_steps(self, swarm: Swarm) -> None:
         """A worker without a tool call left could not even hand off."""
-        limit = config_of(swarm).max_total_steps
-        if isinstance(self._on, Attempt) and swarm.tool_calls >= limit:
-            raise AdapterError(Failure.BUDGET, no_steps_left(limit))
+        reason = steps_used_up(swarm)
+        if reason and isinstance(self._on, Attempt):
+            raise AdapterError(Failure.BUDGET, reason)
 
     def _release(self) -> None:
         """Where the call failed: one that was answered is booked already."""
@@ -159,8 +160,15 @@ class Spending:
                 Swarm.objects.filter(pk=self._swarm.pk).update(**freed)
 
 
-def no_steps_left(limit: int) -> str:
-    return f"The swarm's limit of {limit} tool calls is used up."
+def nothing_begins(swarm: Swarm) -> str:
+    """Why nothing new may begin in this swarm any more; empty: it may."""
+    deadline = config_of(swarm).deadline
+    return steps_used_up(swarm) or (passed(deadline) if deadline and deadline <= timezone.now() else "")
+
+
+def steps_used_up(swarm: Swarm) -> str:
+    limit = config_of(swarm).max_total_steps
+    return f"The swarm's limit of {limit} tool calls is used up." if swarm.tool_calls >= limit else ""
 
 
 def limits_of(swarm: Swarm, *, locked: bool = False) -> list[Limit]:
@@ -263,6 +271,16 @@ def _row(on: Spender) -> Any:
 def _lock(on: Spender) -> None:
     """Item first, swarm last."""
     _row(on).select_for_update(no_key=True).first()
+
+
+def _ask(endpoint: Endpoint, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Ask:
+    """At the highest price of whoever may answer."""
+    offered = (endpoint, *endpoint.alternatives)
+    return Ask(
+        _request_tokens(messages, tools),
+        max(one.input_price for one in offered),
+        max(one.output_price for one in offered),
+    )
 
 
 def _request_tokens(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:

@@ -27,6 +27,7 @@ from orchestration.domain.states import (
     SwarmStatus,
 )
 from orchestration.models import Attempt, Lease, Subtask, Swarm
+from orchestration.stages.accounting import pause_if_spent_up, steps_used_up
 from orchestration.stages.rows import config_of
 from orchestration.stages.splitting import Splits
 from orchestration.stages.standing import owes_a_last_word
@@ -46,7 +47,7 @@ def dispatch(swarm_id: int) -> None:
     with transaction.atomic():
         Lease.objects.select_for_update().get(name=LOCK)
         swarm.refresh_from_db()
-        if swarm.status == SwarmStatus.RUNNING:
+        if swarm.status == SwarmStatus.RUNNING and not pause_if_spent_up(swarm):
             _dispatch(swarm)
 
 
@@ -101,6 +102,8 @@ class _Busy:
             running=self.swarms[swarm.pk],
             owner=swarm.requester_id,
             repository=swarm.repository_id,
+            deadline=config.deadline,
+            closed=steps_used_up(swarm),
             held=held,
         )
 

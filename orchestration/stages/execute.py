@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -19,12 +20,14 @@ from orchestration.agents.assignment import Assignment, Workplace
 from orchestration.agents.builtin import BuiltinAgent
 from orchestration.agents.conversation import OutOfTime
 from orchestration.domain.config import SwarmConfig
+from orchestration.domain.conversation import Message, ToolSpec
 from orchestration.domain.endpoints import ModelRole
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.handoffs import Claim, SubmittedHandoff, objections, verdict
 from orchestration.domain.states import AttemptStatus, SubtaskStatus, SwarmStatus
 from orchestration.models import Attempt
 from orchestration.stages import briefing
+from orchestration.stages.accounting import OverBudget, Spending
 from orchestration.stages.handoff import Ending, settle
 from orchestration.stages.inspection import Inspection
 from orchestration.stages.leases import heartbeat, lease_end, new_token, release_connection
@@ -103,6 +106,7 @@ class _Run:
             working_dir=self._config.working_dir,
             timeout_s=min(CHECK_TIMEOUT_S, self._config.subagent_timeout_secs),
         )
+        self._endpoint = endpoint_for(swarm, ModelRole.WORKER)
         self._box: Box | None = None
 
     def run(self) -> Ending:
@@ -127,7 +131,7 @@ class _Run:
         return Assignment(
             system=briefing.worker_system(self._swarm, subtask, config, store_of(self._swarm)),
             task=briefing.worker_task(self._swarm, subtask),
-            endpoint=endpoint_for(self._swarm, ModelRole.WORKER),
+            endpoint=self._endpoint,
             max_steps=config.max_steps_per_subagent,
             timeout_s=config.subagent_timeout_secs,
             retries=RetryPolicy(config.max_retries, config.base_delay_ms, config.max_delay_ms),
@@ -179,6 +183,11 @@ class _Run:
 
     # The agent's Report.
 
+    def around(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], left: Callable[[], float]
+    ) -> AbstractContextManager[None]:
+        return Spending(self._attempt, self._swarm, self._cancellation).call(self._endpoint, messages, tools, left)
+
     def turn(self, reply: Any) -> None:
         self._report.turn(reply)
 
@@ -203,6 +212,8 @@ def _ended_by(error: AdapterError | InvalidInput, head_sha: str) -> Ending:
     failure = error.kind if isinstance(error, AdapterError) else Failure.PERMANENT
     if isinstance(error, OutOfTime):
         return Ending(AttemptStatus.TIMED_OUT, str(error), head_sha)
+    if isinstance(error, OverBudget):
+        return Ending(AttemptStatus.CANCELLED, str(error), head_sha, failure=failure)
     if failure is Failure.CANCELLED:
         return Ending(AttemptStatus.LOST, str(error), head_sha)
     return Ending(AttemptStatus.FAILED, str(error), head_sha, failure=failure)

@@ -111,6 +111,8 @@ def _move_subtask(attempt: Attempt, ending: Ending, together: Moves) -> bool:
 
 def _again(attempt: Attempt, ending: Ending) -> Retry | GiveUp | None:
     earlier = attempt.subtask.attempts
+    if ending.status is AttemptStatus.CANCELLED:  # at a budget's end, which says nothing against it
+        return Retry(delay_ms=0)
     if ending.status is AttemptStatus.LOST:
         return after_loss(earlier.filter(status=AttemptStatus.LOST).count())
     if ending.status is AttemptStatus.FAILED and ending.handoff is None:

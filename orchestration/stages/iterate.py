@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from django.db import IntegrityError
 
@@ -20,7 +21,7 @@ from orchestration.domain.states import IterationStatus
 from orchestration.domain.tools import PLANNER_TOOLS
 from orchestration.models import PlanIteration, Subtask, Swarm
 from orchestration.stages import briefing
-from orchestration.stages.accounting import book
+from orchestration.stages.accounting import Spending, book
 from orchestration.stages.leases import lease_end, new_token, release_connection
 from orchestration.stages.rows import endpoint_for, store_of
 from orchestration.stages.standing import Standing
@@ -90,14 +91,16 @@ def ask(
     """The planner's answer; what it was told is kept on the iteration. Raises AdapterError."""
     swarm, store = standing.swarm, store_of(standing.swarm)
     tip = store.tip(swarm.branch) or swarm.base_sha
+    endpoint = endpoint_for(swarm, ModelRole.SUBPLANNER if standing.parent else ModelRole.PLANNER)
     conversation = Conversation(
-        endpoint_for(swarm, ModelRole.SUBPLANNER if standing.parent else ModelRole.PLANNER),
+        endpoint,
         PLANNER_TOOLS,
         "planner",
         Clock(PLANNING_TIMEOUT_S),
         RetryPolicy(max_retries=0),  # each try is an iteration of its own, with its reason on the page
         cancellation,
         on_reply=lambda reply: book(swarm, reply, on=iteration),
+        around=partial(Spending(iteration, swarm, cancellation).call, endpoint),
     )
     conversation.messages = _opening(standing, iteration, store, tip)
     release_connection()

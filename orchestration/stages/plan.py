@@ -33,6 +33,7 @@ from orchestration.domain.states import (
 from orchestration.domain.strategies import chain_to_cut, strategy_problems
 from orchestration.models import Attempt, PlanIteration, Swarm
 from orchestration.stages import iterate
+from orchestration.stages.accounting import OverBudget, nothing_begins
 from orchestration.stages.leases import heartbeat
 from orchestration.stages.prepare import prepare
 from orchestration.stages.rows import config_of, status_by_name
@@ -87,12 +88,11 @@ def _is_due(swarm: Swarm) -> bool:
 
 
 def _at_limit(swarm: Swarm) -> bool:
-    """A swarm without tool calls left could not carry out what is planned: its planning ends with that reason."""
-    limit = config_of(swarm).max_total_steps
-    if swarm.tool_calls <= limit:
+    """Without tool calls or time left nothing that is planned could be done: its planning ends with that reason."""
+    reason = nothing_begins(swarm)
+    if not reason:
         return False
     with moves(swarm) as together:
-        reason = f"The swarm's limit of {limit} tool calls is used up."
         together.record("swarm.noted", text=reason)
         end_without_plan(swarm, together, reason)
     return True
@@ -184,6 +184,9 @@ def _failed(swarm: Swarm, iteration: PlanIteration, error: AdapterError | Invali
     """A model that fails is never "no more work": it is asked again later, or the swarm ends with the reason."""
     if isinstance(error, AdapterError) and error.kind is Failure.CANCELLED:  # this process goes down, no fault of it
         advance(swarm, iteration, IterationStatus.LOST, reason=str(error), lease=iteration.lease_token)
+        return
+    if isinstance(error, OverBudget):  # the swarm is paused with the reason
+        advance(swarm, iteration, IterationStatus.FAILED, reason=str(error), lease=iteration.lease_token)
         return
     reason = clean(str(error))
     failures = swarm.plan_failures + 1

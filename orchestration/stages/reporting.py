@@ -32,31 +32,50 @@ class AttemptReport:
         self._swarm = swarm
         self._attempt = attempt
         self._max_total_steps = max_total_steps
+        self._last_calls: int | None = None  # how many of this turn's calls may still run, where not all of them may
         self._turn = 0
         self._number = 0
         self._waiting: list[Step] = []
         self._last_sign = 0.0
 
     def turn(self, reply: Reply) -> None:
-        """Books the answer and writes the last turn's results. Raises AdapterError(BUDGET) at the swarm's limit."""
+        """Books the answer and writes the last turn's results. Raises AdapterError(BUDGET) where none of its calls may
+        run: each is counted before it runs, and the swarm's limit is never passed."""
         self._turn += 1
         reply = plausible(reply)
         if reply.text or not reply.tool_calls:
             self._add(text=reply.text, tokens=reply.usage.output_tokens)
         calls = len(reply.tool_calls)
         with transaction.atomic():
-            self._write(doing=_doing(reply.tool_calls), tool_calls=F("tool_calls") + calls)
+            self._write(doing=_doing(reply.tool_calls))
             book(self._swarm, reply, on=self._attempt)
-            Swarm.objects.filter(pk=self._swarm.pk).update(tool_calls=F("tool_calls") + calls)
-        used = Swarm.objects.values_list("tool_calls", flat=True).get(pk=self._swarm.pk)
+            granted = self._count(calls)
         progressed(self._swarm)
         release_connection()
-        if used > self._max_total_steps:
-            raise AdapterError(Failure.BUDGET, f"The swarm's limit of {self._max_total_steps} tool calls is used up.")
+        if granted < calls:
+            self._last_calls = granted
+            self._require_calls()
 
     def ran(self, tool: str, arguments: dict[str, Any], result: str, *, ok: bool, duration_ms: int) -> None:
-        """Kept until the next turn or the end: one transaction a turn."""
+        """Kept until the next turn or the end: one transaction a turn. Raises AdapterError(BUDGET) after the last."""
         self._add(tool=tool[:64], arguments=arguments, text=result, ok=ok, duration_ms=duration_ms)
+        if self._last_calls is not None:
+            self._last_calls -= 1
+            self._require_calls()
+
+    def _count(self, calls: int) -> int:
+        """How many may run. The swarm's row is locked by the booking before it."""
+        used = Swarm.objects.values_list("tool_calls", flat=True).get(pk=self._swarm.pk)
+        granted = max(0, min(calls, self._max_total_steps - used))
+        for row in (self._attempt, self._swarm):
+            rows = type(row)._default_manager.filter(pk=row.pk)  # noqa: SLF001 - Django's own name
+            rows.update(tool_calls=F("tool_calls") + granted)
+        return granted
+
+    def _require_calls(self) -> None:
+        if self._last_calls == 0:
+            reason = f"The swarm's limit of {self._max_total_steps} tool calls is used up."
+            raise AdapterError(Failure.BUDGET, reason)
 
     def alive(self) -> None:
         now = time.monotonic()

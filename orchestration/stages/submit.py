@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils import timezone
+
 from orchestration.adapters import storage
 from orchestration.adapters.git import runner
 from orchestration.domain.config import SwarmConfig, parse_config
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.requests import check_request, title_of
 from orchestration.domain.rights import Action
+from orchestration.domain.scheduling import passed
 from orchestration.models import ModelEndpoint, Repository, Swarm, User
 from orchestration.stages.prepare import address_of
 from orchestration.stages.transition import moves
@@ -28,7 +31,7 @@ def submit(
     if not requester.may(Action.SUBMIT, repository.team):
         raise InvalidInput("Only members of the repository's team may hand in requests for it.")
     text = check_request(request)
-    limits = parse_config(config or {})
+    limits = with_budgets(parse_config(config or {}), repository)
     swarm = Swarm(
         requester=requester,
         repository=repository,
@@ -44,6 +47,18 @@ def submit(
         swarm.save()
         together.record("swarm.submitted", id=swarm.public_id, requester=requester.username, title=swarm.title)
     return swarm
+
+
+def with_budgets(config: SwarmConfig, repository: Repository) -> SwarmConfig:
+    """The repository's budgets where the request names none; stored whole, so that a later change changes nothing."""
+    if config.deadline and config.deadline <= timezone.now():
+        raise InvalidInput(f"Configuration: {passed(config.deadline)} Give a later one.")
+    return config.model_copy(
+        update={
+            "budget_usd": repository.budget_usd if config.budget_usd is None else config.budget_usd,
+            "budget_tokens": repository.budget_tokens if config.budget_tokens is None else config.budget_tokens,
+        }
+    )
 
 
 def choose_endpoint(repository: Repository, config: SwarmConfig) -> ModelEndpoint:

@@ -28,6 +28,7 @@ from orchestration.domain.states import (
 from orchestration.domain.subplans import MAX_BATCHES
 from orchestration.models import Attempt, Handoff, PlanIteration, Subtask
 from orchestration.stages import iterate
+from orchestration.stages.accounting import OverBudget, nothing_begins
 from orchestration.stages.leases import heartbeat
 from orchestration.stages.rows import config_of
 from orchestration.stages.splitting import part_problems
@@ -50,7 +51,7 @@ def subplan(subtask_id: int) -> None:
         return
     if parent.not_before and parent.not_before > timezone.now():
         return
-    if limit := _out_of_calls(parent.swarm):
+    if limit := nothing_begins(parent.swarm):
         _give_up(parent, limit)
         return
     iteration = iterate.claim(standing, lambda: _is_still_next(parent))
@@ -82,11 +83,6 @@ def _is_due(standing: Standing, parent: Subtask) -> bool:
     if parent.subplans.filter(status=IterationStatus.DONE).count() >= MAX_BATCHES:
         return False
     return not standing.last.planner_said_done or standing.owes_a_last_word
-
-
-def _out_of_calls(swarm: Swarm) -> str:
-    limit = config_of(swarm).max_total_steps
-    return f"The swarm's limit of {limit} tool calls is used up." if swarm.tool_calls > limit else ""
 
 
 def _iterate(parent: Subtask, iteration: PlanIteration) -> None:
@@ -136,6 +132,9 @@ def _failed(parent: Subtask, iteration: PlanIteration, error: AdapterError | Inv
     swarm = parent.swarm
     if isinstance(error, AdapterError) and error.kind is Failure.CANCELLED:  # this process goes down, no fault of it
         advance(swarm, iteration, IterationStatus.LOST, reason=str(error), lease=iteration.lease_token)
+        return
+    if isinstance(error, OverBudget):  # the swarm is paused with the reason
+        advance(swarm, iteration, IterationStatus.FAILED, reason=str(error), lease=iteration.lease_token)
         return
     reason = clean(str(error))
     failures = _failures_in_a_row(parent) + 1

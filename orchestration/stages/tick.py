@@ -20,6 +20,7 @@ from orchestration.domain.states import (
     SwarmStatus,
 )
 from orchestration.models import Attempt, Lease, MergeEntry, PlanIteration, Subtask, Swarm
+from orchestration.stages.accounting import free_reservations
 from orchestration.stages.handoff import lose
 from orchestration.stages.transition import advance
 
@@ -35,6 +36,7 @@ def tick() -> None:
     expired = PlanIteration.objects.select_related("swarm").filter(lease_expires_at__lt=timezone.now())
     for iteration in expired.filter(status=IterationStatus.RUNNING):
         advance(iteration.swarm, iteration, IterationStatus.LOST, reason=GONE)
+    free_reservations()
     _nudge()
 
 
@@ -45,6 +47,7 @@ def take_over() -> None:
         _give_up(attempt)
     for iteration in PlanIteration.objects.select_related("swarm").filter(status=IterationStatus.RUNNING):
         advance(iteration.swarm, iteration, IterationStatus.LOST, reason=GONE)
+    free_reservations()
     _nudge()
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -114,6 +115,11 @@ class Remembered(Report):
     refuses: list[list[str]] = field(default_factory=list)
     signs: int = 0
     on_turn: Callable[[Reply], None] = lambda _: None
+
+    def around(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], left: Callable[[], float]
+    ) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def turn(self, reply: Reply) -> None:
         self.turns.append(reply)
