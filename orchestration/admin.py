@@ -7,8 +7,8 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.db.models import Model, QuerySet, URLField
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from orchestration import models
 from orchestration.domain.errors import InvalidInput
 from orchestration.stages import steer
+from orchestration.stages.examine import examine
 
 admin.site.site_header = "Swarmsite operations"
 admin.site.site_title = "Swarmsite"
@@ -72,6 +73,21 @@ class ModelEndpointAdmin(admin.ModelAdmin[models.ModelEndpoint]):
     search_fields = ("name", "model")
     readonly_fields = ("public_id", "is_demo")
     list_select_related = ("team",)
+    actions = ("test",)
+    formfield_overrides = {URLField: {"assume_scheme": "https"}}
+
+    @admin.action(description="Test: one tiny call each", permissions=["change"])
+    def test(self, request: HttpRequest, chosen: QuerySet[models.ModelEndpoint]) -> None:
+        for row in chosen:
+            found = examine(row)
+            self.message_user(request, str(found), messages.SUCCESS if found.works else messages.ERROR)
+
+    def response_change(self, request: HttpRequest, obj: models.ModelEndpoint) -> HttpResponse:
+        """The second button stays on the page and tells what came of it."""
+        if "_test" not in request.POST:
+            return super().response_change(request, obj)
+        self.test(request, models.ModelEndpoint.objects.filter(pk=obj.pk))
+        return HttpResponseRedirect(request.path)
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Model]):

@@ -147,18 +147,26 @@ def _sqlite(path: str) -> dict[str, Any]:
 
 
 def openai_endpoint() -> dict[str, str] | None:
-    """The endpoint that OPENAI_BASE_URL, OPENAI_MODEL and OPENAI_API_KEY describe, without the key itself."""
-    base_url, model = url("OPENAI_BASE_URL"), text("OPENAI_MODEL")
+    return _endpoint("OPENAI", "https://api.openai.com/v1")
+
+
+def anthropic_endpoint() -> dict[str, str] | None:
+    return _endpoint("ANTHROPIC", "https://api.anthropic.com")
+
+
+def _endpoint(prefix: str, usual: str) -> dict[str, str] | None:
+    """What PREFIX_BASE_URL, PREFIX_MODEL and PREFIX_API_KEY describe, without the key itself."""
+    base_url, model = url(f"{prefix}_BASE_URL"), text(f"{prefix}_MODEL")
     if not model:
         if base_url:
             raise ImproperlyConfigured(
-                "OPENAI_BASE_URL is set but OPENAI_MODEL is not; write the model's name into it."
+                f"{prefix}_BASE_URL is set but {prefix}_MODEL is not; write the model's name into it."
             )
         return None
-    if not base_url and not text("OPENAI_API_KEY"):
-        raise ImproperlyConfigured("OPENAI_MODEL is set; write OPENAI_API_KEY or OPENAI_BASE_URL beside it.")
+    if not base_url and not text(f"{prefix}_API_KEY"):
+        raise ImproperlyConfigured(f"{prefix}_MODEL is set; write {prefix}_API_KEY or {prefix}_BASE_URL beside it.")
     return {
-        "base_url": base_url or "https://api.openai.com/v1",
+        "base_url": base_url or usual,
         "model": model,
-        "key_env": "OPENAI_API_KEY" if text("OPENAI_API_KEY") else "",
+        "key_env": f"{prefix}_API_KEY" if text(f"{prefix}_API_KEY") else "",
     }

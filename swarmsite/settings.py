@@ -139,6 +139,7 @@ SWARM: dict[str, Any] = {
     "MAX_AGENTS": env.integer("SWARM_MAX_AGENTS", 100, low=1, high=1000),
     "LEASE_SECONDS": env.integer("SWARM_LEASE_SECONDS", 30, low=3, high=3600),
     "OPENAI_ENDPOINT": env.openai_endpoint(),
+    "ANTHROPIC_ENDPOINT": env.anthropic_endpoint(),
     "TICK_SECONDS": env.integer("SWARM_TICK_SECONDS", 2, low=1, high=600),
 }
 

@@ -246,6 +246,16 @@ def test_half_an_endpoint_is_refused_with_the_half_that_is_missing(
         openai(monkeypatch, **told)
 
 
+def test_anthropics_endpoint_is_described_the_same_way(monkeypatch: pytest.MonkeyPatch):
+    assert env.anthropic_endpoint() is None
+    monkeypatch.setenv("ANTHROPIC_MODEL", "m")
+    with pytest.raises(ImproperlyConfigured, match="ANTHROPIC_API_KEY or ANTHROPIC_BASE_URL"):
+        env.anthropic_endpoint()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret")
+    described = {"base_url": "https://api.anthropic.com", "model": "m", "key_env": "ANTHROPIC_API_KEY"}
+    assert env.anthropic_endpoint() == described
+
+
 def settings_with(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """The real settings, read by a process that has nothing but `variables`."""
     program = (

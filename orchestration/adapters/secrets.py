@@ -51,8 +51,8 @@ def clean_message(message: Message) -> Message:
 
 def clean_reply(reply: Reply) -> Reply:
     """Of a whole answer: a stream may cut a secret anywhere."""
-    text, detour = redactor().text(reply.text), redactor().text(reply.detour)
-    return replace(reply, text=text, tool_calls=_clean_calls(reply.tool_calls), detour=detour)
+    text = redactor().text(reply.text)
+    return replace(reply, text=text, tool_calls=_clean_calls(reply.tool_calls), detour=clean(reply.detour))
 
 
 def _clean_calls(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:

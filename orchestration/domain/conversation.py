@@ -80,6 +80,7 @@ class Reply:
     retries: int = 0
     endpoint_id: str = ""
     detour: str = ""
+    streamed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

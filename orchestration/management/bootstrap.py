@@ -1,4 +1,4 @@
-"""What an installation has from its first start: a team, an operator, and the endpoint of the environment."""
+"""What an installation has from its first start: a team, an operator, and the endpoints of the environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from orchestration.models import Membership, ModelEndpoint, Team, User
 
 TEAM = "Team"
 OPERATOR = "operator"
-ENDPOINT = "openai"
 
 
 def bootstrap() -> tuple[Team, User]:
@@ -23,14 +22,15 @@ def bootstrap() -> tuple[Team, User]:
             operator.save()
         team = Team.objects.order_by("pk").first() or Team.objects.create(name=TEAM)
         Membership.objects.get_or_create(user=operator, team=team, defaults={"role": Role.OWNER})
-        register_endpoint(team)
+        register_endpoints(team)
     return team, operator
 
 
-def register_endpoint(team: Team) -> None:
-    """The environment says where the service is; prices and limits stay as an operator set them in the admin."""
-    described = settings.SWARM["OPENAI_ENDPOINT"]
-    if described:
-        ModelEndpoint.objects.update_or_create(
-            team=team, name=ENDPOINT, defaults={"kind": ModelEndpoint.Kind.OPENAI, "enabled": True} | described
-        )
+def register_endpoints(team: Team) -> None:
+    """The environment says where a service is; prices and limits stay as an operator set them in the admin."""
+    for kind in ModelEndpoint.Kind:
+        described = settings.SWARM[f"{kind.name}_ENDPOINT"]
+        if described:
+            ModelEndpoint.objects.update_or_create(
+                team=team, name=kind.value, defaults={"kind": kind, "enabled": True} | described
+            )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 
 import pytest
 from django.apps import apps
-from pytest_django.fixtures import Settings
 
 from orchestration.adapters import secrets
 from orchestration.domain.redaction import REMOVED
 from orchestration.models import Artifact, Attempt, CheckRun, Event, Handoff, ModelEndpoint, PlanIteration, Step
+from orchestration.reads.artifacts import content_of
 from orchestration.stages.execute import execute
 from orchestration.stages.plan import plan
 from orchestration.stages.rows import store_of
@@ -60,7 +59,7 @@ def talkative() -> list[object]:
 
 @pytest.mark.usefixtures("known")
 def test_what_agents_say_and_print_is_stored_and_sent_without_it(
-    world: World, model: Model, settings: Settings, caplog: pytest.LogCaptureFixture
+    world: World, model: Model, caplog: pytest.LogCaptureFixture
 ):
     attempt = run(world, model, *talkative(), acceptance_checks=[BUILD])
     assert (attempt.status, Handoff.objects.get().summary) == ("complete", f"Wrote {REMOVED} down.")
@@ -69,10 +68,10 @@ def test_what_agents_say_and_print_is_stored_and_sent_without_it(
     assert REMOVED in "".join(stored)
     assert Artifact.objects.get().name == f"{REMOVED}.txt"
     sent = "".join(str(request.body) for request in world.service.requests)
-    files = b"".join(path.read_bytes() for path in Path(settings.DATA_DIR).rglob("blobs/**/*") if path.is_file())
+    kept = content_of(Artifact.objects.get())
     for form in (KEY, ENCODED.strip("="), KEY.encode().hex()):
         assert form not in rows() + sent + caplog.text
-        assert form.encode() not in files
+        assert form.encode() not in kept
     landed = store_of(attempt.subtask.swarm).read_file(attempt.head_sha, "notes.txt")
     assert landed == f"The key: {REMOVED}\n".encode()
 

@@ -132,6 +132,7 @@ class Exchange:
         self._clock = asyncio.get_running_loop().time
         self._started = self._clock()
         self._first: float | None = None
+        self._streamed = True
 
     def reply(self, sent: int) -> Reply:
         draft, now = self._draft, self._clock()
@@ -149,6 +150,7 @@ class Exchange:
             model=draft.model or self._endpoint.model,
             endpoint=self._endpoint.name,
             endpoint_id=self._endpoint.id,
+            streamed=self._streamed,
             cost_usd=cost(usage, self._endpoint),
             latency_ms=round((now - self._started) * 1000),
             first_token_ms=round(((self._first or now) - self._started) * 1000),
@@ -187,6 +189,7 @@ class Exchange:
             yield chunk
 
     def _take_whole(self, body: bytes) -> None:
+        self._streamed = False
         self._take(body)
         self._draft.done = True
 
