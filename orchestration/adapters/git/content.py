@@ -39,7 +39,10 @@ class Content(Merging):
         real = base if base in bases else next(iter(bases), None)
         if real is None:
             return tuple(sorted(shown(path) for path in self._sides((merged, ours))[0].after))
-        left, right, result = self._sides((ours, real), (theirs, real), (merged, ours))
+        right, result = self._sides((theirs, real), (merged, ours))
+        if right == result:  # exactly their change and nothing else, on what we had unchanged since the base
+            return ()
+        (left,) = self._sides((ours, real))
         suspects = {path for path in {*right.after, *result.after} if _breaks(path, left, right, result)}
         if not suspects:
             return ()

@@ -12,28 +12,34 @@ from pathlib import Path
 from orchestration.adapters.git.directory import GitDirectory
 from orchestration.adapters.git.objects import Objects
 from orchestration.adapters.git.runner import check_sha, shown
-from orchestration.adapters.git.values import CleanMerge, MergeConflict, Person
+from orchestration.adapters.git.values import CleanMerge, MergeConflict, Person, Staged
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 
 _CRUD = re.compile(r"[\x00-\x1f\x7f<>]")
 
 
+MERGE_TREE = ("merge-tree", "--write-tree", "-z", "--messages")
+
+
 @dataclass(frozen=True, slots=True)
-class _Merged:
+class Merged:
     """What merge-tree printed: with a conflict, the tree holds markers."""
 
     tree: str
     conflicted: bool
-    raw_paths: tuple[bytes, ...]
-    messages: bytes
+    staged: tuple[Staged, ...]
+    messages: tuple[tuple[str, str], ...]  # kind and text
 
     @property
-    def paths(self) -> tuple[str, ...]:
-        return tuple(shown(path) for path in self.raw_paths)
+    def raw_paths(self) -> tuple[bytes, ...]:
+        return tuple(dict.fromkeys(one.raw_path for one in self.staged))
 
     @property
-    def detail(self) -> str:
-        return _detail(self.messages)
+    def conflict(self) -> MergeConflict:
+        paths = tuple(shown(path) for path in self.raw_paths)
+        said = [text for kind, text in self.messages if kind.startswith("CONFLICT")]
+        kinds = frozenset(kind for kind, _ in self.messages)
+        return MergeConflict(paths, "\n".join(said), self.tree, self.staged, kinds)
 
 
 class Merging(Objects):
@@ -53,21 +59,14 @@ class Merging(Objects):
     def merge(self, ours: str, theirs: str) -> CleanMerge | MergeConflict:
         """Three-way merge with renames. Only git's exit code 1 is a conflict; anything else is an error."""
         merged = self._merge_tree(ours, theirs)
-        return MergeConflict(merged.paths, merged.detail) if merged.conflicted else CleanMerge(merged.tree)
+        return merged.conflict if merged.conflicted else CleanMerge(merged.tree)
 
-    def _merge_tree(self, ours: str, theirs: str) -> _Merged:
-        command = ("merge-tree", "--write-tree", "-z", "--name-only", "--messages")
-        result = self.run(*command, check_sha(ours), check_sha(theirs), ok=(0, 1))
-        head, _, messages = result.stdout.partition(b"\0\0")
-        tree, *paths = head.rstrip(b"\0").split(b"\0")
-        if not re.fullmatch(rb"[0-9a-f]{40}", tree):  # an unknown commit also ends with 1
+    def _merge_tree(self, ours: str, theirs: str) -> Merged:
+        result = self.run(*MERGE_TREE, check_sha(ours), check_sha(theirs), ok=(0, 1))
+        if not re.match(rb"[0-9a-f]{40}\0", result.stdout):  # an unknown commit also ends with 1
             raise AdapterError(Failure.PERMANENT, f"git cannot merge: {result.stderr.strip() or 'no reason given'}.")
-        return _Merged(
-            tree=tree.decode(),
-            conflicted=result.code == 1,
-            raw_paths=tuple(path for path in paths if path),
-            messages=messages,
-        )
+        # Each list ends with an empty field; git leaves out the last one where only one merge was asked for.
+        return read_merge((result.stdout + b"\0\0").split(b"\0"), conflicted=result.code == 1)
 
     def commit(
         self,
@@ -105,14 +104,19 @@ def _identity(person: Person) -> str:
     return f"{name} <{email}>"
 
 
-def _detail(messages: bytes) -> str:
-    """Git's own lines about the conflicts out of `<count> NUL <paths> NUL <kind> NUL <text> NUL` records."""
-    fields = messages.split(b"\0")
-    lines: list[str] = []
-    while len(fields) > 1 and fields[0].isdigit():
-        count = int(fields[0])
-        kind, text = fields[count + 1 : count + 3]
-        if kind.startswith(b"CONFLICT"):
-            lines.append(shown(text).strip())
-        fields = fields[count + 3 :]
-    return "\n".join(lines)
+def read_merge(raw: Sequence[bytes], *, conflicted: bool) -> Merged:
+    """The tree, then staged entries up to an empty field, then messages up to another. IndexError: more is due."""
+    tree, place = raw[0].decode(), 1
+    staged: list[Staged] = []
+    while raw[place]:
+        head, _, path = raw[place].partition(b"\t")
+        mode, blob, number = head.decode().split(" ")
+        staged.append(Staged(int(number), mode, blob, path))
+        place += 1
+    messages: list[tuple[str, str]] = []
+    place += 1
+    while raw[place]:
+        place += int(raw[place]) + 1
+        messages.append((shown(raw[place]), shown(raw[place + 1]).strip()))
+        place += 2
+    return Merged(tree, conflicted, tuple(staged), tuple(messages))

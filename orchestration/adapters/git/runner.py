@@ -159,6 +159,17 @@ def run_git(
     raise _error(args[0], result)
 
 
+def start_git(*args: str, git_dir: Path) -> subprocess.Popen[bytes]:
+    """A child that goes on answering what it is asked; children.py talks to it and ends it."""
+    command = ["git", *OPTIONS, f"--git-dir={git_dir}", *args]
+    return _start(command, None, _environment(None, None), wants_input=True, keep_errors=False)
+
+
+def end_git(child: subprocess.Popen[bytes]) -> None:
+    _kill(child)
+    _close(child)
+
+
 def _environment(index: Path | None, extra: Mapping[str, str] | None) -> dict[str, str]:
     environment = {"PATH": os.environ.get("PATH", os.defpath), **ENVIRONMENT}
     bundle = os.environ.get("GIT_SSL_CAINFO") or os.environ.get("SSL_CERT_FILE")
@@ -170,7 +181,12 @@ def _environment(index: Path | None, extra: Mapping[str, str] | None) -> dict[st
 
 
 def _start(
-    command: list[str], work_tree: Path | None, environment: dict[str, str], *, wants_input: bool
+    command: list[str],
+    work_tree: Path | None,
+    environment: dict[str, str],
+    *,
+    wants_input: bool,
+    keep_errors: bool = True,
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(  # the group is killed and the pipes closed by run_git
@@ -179,7 +195,7 @@ def _start(
             env=environment,
             stdin=subprocess.PIPE if wants_input else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.PIPE if keep_errors else subprocess.DEVNULL,
             start_new_session=True,
         )
     except FileNotFoundError as error:

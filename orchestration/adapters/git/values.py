@@ -48,9 +48,24 @@ class CleanMerge:
 
 
 @dataclass(frozen=True, slots=True)
+class Staged:
+    """One side of a path that conflicts: 1 the base's entry, 2 ours, 3 theirs."""
+
+    number: int
+    mode: str
+    blob: str
+    raw_path: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class MergeConflict:
+    """The tree has markers in the paths that conflict; `kinds` are git's words for what happened."""
+
     paths: tuple[str, ...]
     detail: str
+    tree: str = ""
+    staged: tuple[Staged, ...] = ()
+    kinds: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

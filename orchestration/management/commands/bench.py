@@ -12,11 +12,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from orchestration.domain.errors import SwarmsiteError
 from orchestration.management.bench.isolated import isolated
+from orchestration.management.bench.merging import merge, merge_conflicts
 from orchestration.management.bench.schedule import schedule
 
 Bench = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 BENCHES: Mapping[str, tuple[Bench, str]] = {
+    "merge": (merge, "the merge queue beside git's own plumbing"),
+    "merge-conflicts": (merge_conflicts, "the merge queue where a third of the branches conflict"),
     "schedule": (schedule, "a whole swarm on the real engine with a simulated model"),
 }
 NUMBERS: Mapping[str, tuple[type[int | float], str]] = {
