@@ -81,6 +81,7 @@ _SWARM: Mapping[str, str] = {
     "swarm.partly_succeeded": "The swarm partly succeeded",
     "swarm.failed": "The swarm failed",
     "swarm.cancelled": "The swarm was cancelled",
+    "swarm.steered": "The plan or its limits were changed",
     "swarm.noted": "Note",
     "swarm.published": "The branch was published",
 }
