@@ -147,26 +147,23 @@ def _sqlite(path: str) -> dict[str, Any]:
 
 
 def openai_endpoint() -> dict[str, str] | None:
-    return _endpoint("OPENAI", "https://api.openai.com/v1")
+    told = url("OPENAI_BASE_URL"), text("OPENAI_MODEL"), text("OPENAI_API_KEY")
+    return _endpoint("OPENAI", *told, usual="https://api.openai.com/v1")
 
 
 def anthropic_endpoint() -> dict[str, str] | None:
-    return _endpoint("ANTHROPIC", "https://api.anthropic.com")
+    told = url("ANTHROPIC_BASE_URL"), text("ANTHROPIC_MODEL"), text("ANTHROPIC_API_KEY")
+    return _endpoint("ANTHROPIC", *told, usual="https://api.anthropic.com")
 
 
-def _endpoint(prefix: str, usual: str) -> dict[str, str] | None:
-    """What PREFIX_BASE_URL, PREFIX_MODEL and PREFIX_API_KEY describe, without the key itself."""
-    base_url, model = url(f"{prefix}_BASE_URL"), text(f"{prefix}_MODEL")
-    if not model:
-        if base_url:
-            raise ImproperlyConfigured(
-                f"{prefix}_BASE_URL is set but {prefix}_MODEL is not; write the model's name into it."
-            )
-        return None
-    if not base_url and not text(f"{prefix}_API_KEY"):
+def _endpoint(prefix: str, base_url: str, model: str, key: str, *, usual: str) -> dict[str, str] | None:
+    """What the three variables describe, without the key itself."""
+    if base_url and not model:
+        raise ImproperlyConfigured(
+            f"{prefix}_BASE_URL is set but {prefix}_MODEL is not; write the model's name into it."
+        )
+    if model and not base_url and not key:
         raise ImproperlyConfigured(f"{prefix}_MODEL is set; write {prefix}_API_KEY or {prefix}_BASE_URL beside it.")
-    return {
-        "base_url": base_url or usual,
-        "model": model,
-        "key_env": f"{prefix}_API_KEY" if text(f"{prefix}_API_KEY") else "",
-    }
+    if not model:
+        return None
+    return {"base_url": base_url or usual, "model": model, "key_env": f"{prefix}_API_KEY" if key else ""}
