@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from django.db.models import QuerySet
 
+from orchestration.domain.budgets import Budget, spent_up
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.rights import Action
 from orchestration.domain.states import (
@@ -19,6 +20,7 @@ from orchestration.domain.states import (
     is_final,
 )
 from orchestration.models import Attempt, Subtask, Swarm, User
+from orchestration.stages.accounting import limits_of
 from orchestration.stages.family import ancestors, descendants
 from orchestration.stages.finish import lease_name
 from orchestration.stages.leases import withdraw
@@ -41,10 +43,12 @@ def resume(swarm: Swarm, person: User) -> None:
     _require(person, swarm)
     if status_of(swarm) is not SwarmStatus.PAUSED:
         raise InvalidInput(f"A swarm that is {_words(swarm)} cannot be resumed.")
+    if swarm.stopped_by == Budget.SWARM or spent_up(limits_of(swarm)):
+        raise InvalidInput(swarm.status_reason or "Its budget is used up. Raise it, then resume.")
     to = SwarmStatus(swarm.resume_to or SwarmStatus.RUNNING)
     try:
         with moves(swarm) as together:
-            together.advance(swarm, to, resume_to="")
+            together.advance(swarm, to, resume_to="", stopped_by="")
             if to is SwarmStatus.PLANNING and swarm.subtasks.exists():  # the first plan came while it was paused
                 together.advance(swarm, after_first_plan(swarm))
     except Superseded:

@@ -1,0 +1,138 @@
+"""What people change in a plan while it runs: a pending subtask, another one, how many agents, a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from pydantic import ValidationError
+
+from orchestration.domain import graph
+from orchestration.domain.config import parse_config
+from orchestration.domain.errors import InvalidInput
+from orchestration.domain.planning import PlannedTask, SubmittedPlan, judge
+from orchestration.domain.rights import Action
+from orchestration.domain.states import SubtaskStatus, SwarmStatus, is_final
+from orchestration.domain.texts import storable
+from orchestration.domain.validation import sentences
+from orchestration.models import PlanIteration, Subtask, Swarm, User
+from orchestration.stages import iterate
+from orchestration.stages.rows import config_of, status_by_name
+from orchestration.stages.transition import Moves, Superseded, moves, status_of
+
+CHANGED = "It changed in this moment; look again."
+TAKES_SUBTASKS = (SwarmStatus.AWAITING_APPROVAL, SwarmStatus.RUNNING, SwarmStatus.PAUSED)
+EDITABLE = ("instruction", "acceptance", "acceptance_checks", "scope", "priority", "dependencies")
+
+
+def edit_subtask(subtask: Subtask, person: User, **changes: Any) -> None:
+    """Only while it is pending; raises InvalidInput with everything that is wrong."""
+    swarm = subtask.swarm
+    _require(person, swarm)
+    if unknown := sorted(set(changes) - set(EDITABLE)):
+        raise InvalidInput(f"{', '.join(unknown)} cannot be changed; {', '.join(EDITABLE)} can.")
+    before = {name: getattr(subtask, name) for name in EDITABLE if name != "dependencies"}
+    before["dependencies"] = [one.name for one in subtask.dependencies.all()]
+    task = _parse({"name": subtask.name, "kind": subtask.kind} | before | changes)
+    _judge(swarm, task, but=subtask.name)
+    _require_no_circle(swarm, task)
+    fields = {name: getattr(task, name) for name in EDITABLE if name != "dependencies" and name in changes}
+    with moves(swarm) as together:
+        rows = Subtask.objects.filter(pk=subtask.pk, status=SubtaskStatus.PENDING)
+        if rows.update(name=subtask.name, **fields) != 1:
+            raise InvalidInput(f"{subtask.name} is no longer pending; only what has not begun can be changed.")
+        if "dependencies" in changes:
+            subtask.dependencies.set(swarm.subtasks.filter(name__in=task.dependencies))
+        was = {name: before[name] for name in changes}
+        _steered(together, person, f"{subtask.name} was changed.", was)
+
+
+def change_priority(subtask: Subtask, person: User, priority: int) -> None:
+    edit_subtask(subtask, person, priority=priority)
+
+
+def add_subtask(swarm: Swarm, person: User, given: Mapping[str, Any]) -> Subtask:
+    """One more task, as a planner would write it."""
+    _require(person, swarm)
+    if status_of(swarm) not in TAKES_SUBTASKS:
+        raise InvalidInput(f"A swarm that is {swarm.status.replace('_', ' ')} takes no more subtasks.")
+    task = _parse(given)
+    _judge(swarm, task)
+    iteration = PlanIteration.objects.filter(swarm=swarm, parent=None, status="done").last()
+    if iteration is None:
+        raise InvalidInput("There is no plan yet to which a subtask could be added.")
+    try:
+        with moves(swarm) as together:
+            swarm.refresh_from_db()
+            if status_of(swarm) not in TAKES_SUBTASKS:
+                raise Superseded("It is over.")
+            (row,) = iterate.create_subtasks(swarm, iteration, [task], together)
+            _steered(together, person, f"{row.name} was added.", {})
+    except Superseded:
+        raise InvalidInput(CHANGED) from None
+    return row
+
+
+def change_max_subagents(swarm: Swarm, person: User, most: int) -> None:
+    """What runs goes on, also above the new limit."""
+    _change_config(swarm, person, max_subagents=most)
+
+
+def raise_budget(
+    swarm: Swarm, person: User, *, budget_usd: Decimal | str | None = None, budget_tokens: int | None = None
+) -> None:
+    """Above what it was; a swarm that it had stopped may then be resumed."""
+    given = {"budget_usd": budget_usd, "budget_tokens": budget_tokens}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        raise InvalidInput("Give the new budget, in US dollars or tokens.")
+    _change_config(swarm, person, raised=True, **changes)
+
+
+def _change_config(swarm: Swarm, person: User, *, raised: bool = False, **changes: Any) -> None:
+    _require(person, swarm)
+    if is_final(status_of(swarm)):
+        raise InvalidInput(f"The swarm is over: {swarm.status.replace('_', ' ')}.")
+    with moves(swarm) as together:
+        row = Swarm.objects.select_for_update(no_key=True).get(pk=swarm.pk)
+        old = config_of(row)
+        new = parse_config(row.config | changes)
+        was = {name: getattr(old, name) for name in changes}
+        if raised and any(was[name] is not None and getattr(new, name) <= was[name] for name in changes):
+            raise InvalidInput("Configuration: the new budget must be more than the old one.")
+        freed = {"stopped_by": ""} if raised and row.stopped_by == "swarm" else {}
+        Swarm.objects.filter(pk=swarm.pk).update(config=new.model_dump(mode="json"), **freed)
+        _steered(together, person, f"{', '.join(changes)} changed.", {name: str(value) for name, value in was.items()})
+    swarm.refresh_from_db()
+
+
+def _parse(given: Mapping[str, Any]) -> PlannedTask:
+    try:
+        return PlannedTask.model_validate(storable(given))
+    except ValidationError as error:
+        raise InvalidInput(" ".join(sentences(error))) from None
+
+
+def _judge(swarm: Swarm, task: PlannedTask, *, but: str = "") -> None:
+    known = {name: status for name, status in status_by_name(swarm).items() if name != but}
+    plan = SubmittedPlan(tasks=[task])
+    problems = judge(plan, known, work_in_flight=True, working_dir=config_of(swarm).working_dir)
+    if problems:
+        raise InvalidInput(" ".join(problems))
+
+
+def _require_no_circle(swarm: Swarm, task: PlannedTask) -> None:
+    rows = swarm.subtasks.prefetch_related("dependencies")
+    needs: dict[str, Sequence[str]] = {row.name: [one.name for one in row.dependencies.all()] for row in rows}
+    if cycle := graph.find_cycle(needs | {task.name: task.dependencies}):
+        raise InvalidInput(f"The dependencies go in a circle: {' -> '.join(cycle)}.")
+
+
+def _steered(together: Moves, person: User, what: str, was: Mapping[str, Any]) -> None:
+    together.record("swarm.steered", text=what, by=person.username, was=dict(was))
+
+
+def _require(person: User, swarm: Swarm) -> None:
+    if not person.may(Action.STEER, swarm.repository.team):
+        raise InvalidInput("Only members of the repository's team may steer this swarm.")

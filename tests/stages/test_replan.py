@@ -1,0 +1,148 @@
+"""A plan is changed while it runs: by whom, what is refused with which sentence, and that it counts at once."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from orchestration.domain.config import SwarmConfig
+from orchestration.domain.errors import InvalidInput
+from orchestration.domain.events import Stage
+from orchestration.models import Event, Subtask, Swarm
+from orchestration.stages.dispatch import dispatch
+from orchestration.stages.replan import add_subtask, change_max_subagents, change_priority, edit_subtask, raise_budget
+from orchestration.stages.steer import resume
+from tests import factories
+from tests.stages.world import Nudges, statuses, task
+
+
+def swarm_with(*names: str, **config: Any) -> Swarm:
+    swarm = factories.make_swarm(config=SwarmConfig(**config).model_dump(mode="json"), planning_done=True)
+    for name in names:
+        factories.make_subtask(swarm, name=name)
+    return swarm
+
+
+def again(row: Any) -> Any:
+    row.refresh_from_db()
+    return row
+
+
+def named(name: str) -> Subtask:
+    return Subtask.objects.get(name=name)
+
+
+ACTS = {
+    "edit": lambda swarm, person: edit_subtask(named("one"), person, priority=1),
+    "priority": lambda swarm, person: change_priority(named("one"), person, 1),
+    "add": lambda swarm, person: add_subtask(swarm, person, task("two")),
+    "agents": lambda swarm, person: change_max_subagents(swarm, person, 2),
+    "budget": lambda swarm, person: raise_budget(swarm, person, budget_tokens=5),
+}
+
+
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
+def test_a_stranger_changes_nothing_and_a_member_wakes_dispatch(act: Any, nudges: Nudges):
+    swarm = swarm_with("one")
+    with pytest.raises(InvalidInput, match="Only members"):
+        act(swarm, factories.make_user())
+    assert not Event.objects.exists()
+    act(swarm, swarm.requester)
+    assert Event.objects.get(kind="swarm.steered").facts["by"] == swarm.requester.username
+    assert (Stage.DISPATCH, swarm.pk) in nudges.take()
+
+
+def test_a_pending_subtask_is_changed_in_all_its_parts():
+    swarm = swarm_with("base", "one")
+    changes = {
+        "instruction": "Else.",
+        "acceptance": "So.",
+        "acceptance_checks": ["true"],
+        "scope": ["src"],
+        "priority": 2,
+    }
+    edit_subtask(named("one"), swarm.requester, **changes, dependencies=["base"])
+    row = named("one")
+    assert {name: getattr(row, name) for name in changes} == changes
+    assert [one.name for one in row.dependencies.all()] == ["base"]
+    assert Event.objects.get().facts["was"]["priority"] == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"priority": 11}, "priority"),
+        ({"instruction": ""}, "instruction"),
+        ({"scope": ["../etc"]}, "leaves the repository"),
+        ({"dependencies": ["nobody"]}, "which is no task"),
+        ({"dependencies": ["top"]}, "in a circle"),
+        ({"dependencies": ["one"]}, "in a circle"),
+        ({"name": "new"}, "name cannot be changed"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_changes(changes: dict[str, Any], sentence: str):
+    swarm = swarm_with("one")
+    factories.make_subtask(swarm, name="top", needs=[named("one")])
+    with pytest.raises(InvalidInput, match=sentence):
+        edit_subtask(named("one"), swarm.requester, **changes)
+    assert not Event.objects.exists()
+
+
+def test_what_has_begun_is_not_changed():
+    swarm = swarm_with("one")
+    dispatch(swarm.pk)
+    with pytest.raises(InvalidInput, match="no longer pending"):
+        change_priority(named("one"), swarm.requester, 1)
+    assert named("one").priority == 5
+
+
+def test_an_added_subtask_runs_like_a_planned_one():
+    swarm = swarm_with("one")
+    add_subtask(swarm, swarm.requester, task("two", "one"))
+    assert statuses(swarm) == {"one": "pending", "two": "pending"}
+    Subtask.objects.filter(name="one").update(status="complete")
+    dispatch(swarm.pk)
+    assert statuses(swarm)["two"] == "assigned"
+    with pytest.raises(InvalidInput, match="is taken"):
+        add_subtask(swarm, swarm.requester, task("two"))
+
+
+def test_nothing_is_added_to_what_is_over():
+    swarm = swarm_with()
+    Swarm.objects.update(status="finalizing")
+    with pytest.raises(InvalidInput, match="takes no more subtasks"):
+        add_subtask(again(swarm), swarm.requester, task("two"))
+
+
+def test_the_number_of_agents_counts_at_once():
+    swarm = swarm_with("a", "b", "c", max_subagents=1)
+    dispatch(swarm.pk)
+    change_max_subagents(swarm, swarm.requester, 2)
+    dispatch(swarm.pk)
+    assert list(statuses(swarm).values()).count("assigned") == 2
+    with pytest.raises(InvalidInput, match="max_subagents"):
+        change_max_subagents(swarm, swarm.requester, 0)
+
+
+def test_a_swarm_that_its_budget_stopped_goes_on_only_after_it_was_raised():
+    swarm = swarm_with("one", budget_usd=1)
+    Swarm.objects.update(cost_usd=1)
+    dispatch(swarm.pk)
+    with pytest.raises(InvalidInput, match=r"budget of \$1.00 is used up: \$1.00 spent. Raise it, then resume"):
+        resume(again(swarm), swarm.requester)
+    with pytest.raises(InvalidInput, match="must be more than the old one"):
+        raise_budget(swarm, swarm.requester, budget_usd="0.5")
+    raise_budget(swarm, swarm.requester, budget_usd="1.5")
+    assert again(swarm).status == "paused"
+    resume(swarm, swarm.requester)
+    dispatch(swarm.pk)
+    assert (again(swarm).status, statuses(swarm)) == ("running", {"one": "assigned"})
+    assert Decimal(swarm.config["budget_usd"]) == Decimal("1.5")
+
+
+def test_a_budget_needs_a_figure():
+    swarm = swarm_with()
+    with pytest.raises(InvalidInput, match="Give the new budget"):
+        raise_budget(swarm, swarm.requester)
