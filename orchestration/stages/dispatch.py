@@ -13,7 +13,7 @@ from operator import itemgetter
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet
 from django.utils import timezone
 
 from orchestration.domain.scheduling import Block, Decision, Installation, Split, Start, Terms, Wait, Waiting, decide
@@ -109,8 +109,15 @@ class _Busy:
 
 
 def _pending(swarm: Swarm) -> QuerySet[Subtask]:
-    rows = swarm.subtasks.filter(status=SubtaskStatus.PENDING)
-    return rows.select_related("swarm__repository").prefetch_related("dependencies")
+    return _lean(swarm.subtasks.filter(status=SubtaskStatus.PENDING))  # each of them knows this very swarm
+
+
+def _lean(rows: QuerySet[Subtask]) -> QuerySet[Subtask]:
+    """Without what no decision needs: hundreds of rows are read after every landing."""
+    needed = Subtask.objects.only("name", "status", "finished_at")
+    return rows.defer("instruction", "acceptance", "acceptance_checks").prefetch_related(
+        Prefetch("dependencies", needed)
+    )
 
 
 def _rivals(swarm: Swarm, busy: _Busy) -> Iterable[Subtask]:
@@ -122,7 +129,7 @@ def _rivals(swarm: Swarm, busy: _Busy) -> Iterable[Subtask]:
     room = [one.pk for one in others if busy.swarms[one.pk] < config_of(one).slots]
     if not room:
         return ()
-    return ready.filter(swarm__in=room).select_related("swarm__repository").prefetch_related("dependencies")
+    return _lean(ready.filter(swarm__in=room).select_related("swarm__repository"))
 
 
 def _ready() -> QuerySet[Subtask]:
