@@ -13,12 +13,13 @@ from orchestration.domain import demonstration
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.rights import Action
 from orchestration.models import Subtask, Swarm, User
-from orchestration.stages import steer
+from orchestration.stages import replan, steer
 from orchestration.stages.submit import submit
 from orchestration.web import pages
 from orchestration.web.access import SignedIn, repository_of, require, signed_in, subtask_of, swarm_of
 from orchestration.web.boards import Board, Filter
 from orchestration.web.forms import RepositoryForm, SwarmForm
+from orchestration.web.subtask_forms import NewSubtaskForm, SubtaskForm
 
 
 @signed_in
@@ -93,6 +94,36 @@ def retry_subtask(request: SignedIn, public_id: str) -> HttpResponse:
 @require_POST
 def cancel_subtask(request: SignedIn, public_id: str) -> HttpResponse:
     return _steer_subtask(request, public_id, steer.cancel_subtask)
+
+
+@signed_in
+@require_POST
+def new_subtask(request: SignedIn, public_id: str) -> HttpResponse:
+    swarm = swarm_of(request.user, public_id, Action.STEER)
+    form = NewSubtaskForm(request.POST, swarm=swarm)
+    if not form.is_valid():
+        return pages.subtask_form_page(request, swarm, form)
+    try:
+        replan.add_subtask(swarm, request.user, form.cleaned_data)
+    except InvalidInput as error:
+        return pages.subtask_form_page(request, swarm, form, problem=str(error))
+    messages.success(request, f"{form.cleaned_data['name']} is part of the plan.")
+    return redirect("swarm-plan", swarm.public_id)
+
+
+@signed_in
+@require_POST
+def edit_subtask(request: SignedIn, public_id: str) -> HttpResponse:
+    subtask = subtask_of(request.user, public_id, Action.STEER)
+    form = SubtaskForm(request.POST, swarm=subtask.swarm, subtask=subtask)
+    if not form.is_valid():
+        return pages.subtask_form_page(request, subtask.swarm, form, subtask=subtask)
+    try:
+        replan.edit_subtask(subtask, request.user, **form.cleaned_data)
+    except InvalidInput as error:
+        return pages.subtask_form_page(request, subtask.swarm, form, subtask=subtask, problem=str(error))
+    messages.success(request, f"{subtask.name} is changed.")
+    return redirect("swarm-plan", subtask.swarm.public_id)
 
 
 def _steer_subtask(request: SignedIn, public_id: str, act: Callable[[Subtask, User], None]) -> HttpResponse:

@@ -15,7 +15,7 @@ from orchestration.domain import demonstration
 from orchestration.domain.errors import AdapterError
 from orchestration.domain.rights import Action
 from orchestration.domain.states import SubtaskStatus
-from orchestration.models import ModelEndpoint, Subtask
+from orchestration.models import ModelEndpoint, Subtask, Swarm
 from orchestration.reads.artifacts import content_of
 from orchestration.web.access import (
     NEEDED,
@@ -32,6 +32,7 @@ from orchestration.web.boards import Board, Filter
 from orchestration.web.forms import RepositoryForm, SwarmForm
 from orchestration.web.panels import SwarmPanels
 from orchestration.web.plans import PlanPage
+from orchestration.web.subtask_forms import NewSubtaskForm, SubtaskForm
 from orchestration.web.subtasks import SubtaskPanels
 
 PAGE_SIZE = 100
@@ -96,6 +97,28 @@ def swarm_plan(request: SignedIn, public_id: str) -> HttpResponse:
     row = swarm_of(request.user, public_id)
     plan = PlanPage(row, may_steer=request.user.may(Action.STEER, row.repository.team))
     return render(request, "swarms/plan.html", {"swarm": row, "plan": plan})
+
+
+@signed_in
+@require_safe
+def new_subtask(request: SignedIn, public_id: str) -> HttpResponse:
+    row = swarm_of(request.user, public_id, Action.STEER)
+    return subtask_form_page(request, row, NewSubtaskForm(swarm=row))
+
+
+@signed_in
+@require_safe
+def edit_subtask(request: SignedIn, public_id: str) -> HttpResponse:
+    row = subtask_of(request.user, public_id, Action.STEER)
+    form = SubtaskForm(swarm=row.swarm, subtask=row, initial=SubtaskForm.initial_of(row))
+    return subtask_form_page(request, row.swarm, form, subtask=row)
+
+
+def subtask_form_page(
+    request: SignedIn, swarm: Swarm, form: SubtaskForm, *, subtask: Subtask | None = None, problem: str = ""
+) -> HttpResponse:
+    context = {"swarm": swarm, "form": form, "subtask": subtask, "problem": problem}
+    return render(request, "swarms/subtask_form.html", context, status=400 if form.is_bound else 200)
 
 
 @signed_in

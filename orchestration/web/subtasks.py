@@ -62,6 +62,10 @@ class SubtaskPanels:
         return self.may_steer and swarm_goes_on and self.subtask.status in retryable
 
     @property
+    def may_edit(self) -> bool:
+        return self.may_steer and self.subtask.status == SubtaskStatus.PENDING
+
+    @property
     def may_cancel(self) -> bool:
         settled = SUBTASK_SETTLED | {SubtaskStatus.HANDED_OFF}
         return self.may_steer and SubtaskStatus(self.subtask.status) not in settled

@@ -81,7 +81,6 @@ _SWARM: Mapping[str, str] = {
     "swarm.partly_succeeded": "The swarm partly succeeded",
     "swarm.failed": "The swarm failed",
     "swarm.cancelled": "The swarm was cancelled",
-    "swarm.steered": "The plan or its limits were changed",
     "swarm.noted": "Note",
     "swarm.published": "The branch was published",
 }
@@ -129,6 +128,9 @@ _PLAN: Mapping[str, str] = {
 Facts = Mapping[str, Any]
 _SPECIAL: Mapping[str, Callable[[Facts], str]] = {
     "swarm.submitted": lambda facts: f"{facts.get('requester', 'Somebody')} handed in the request",
+    "swarm.steered": lambda facts: (
+        f"{facts.get('by', 'Somebody')} changed the plan or its limits: {facts.get('text', '')}".rstrip(": .")
+    ),
     "swarm.checked": lambda facts: (
         f"The check {facts.get('command', '')} {'passed' if facts.get('passed') else 'did not pass'}"
     ),

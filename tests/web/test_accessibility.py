@@ -48,6 +48,8 @@ def paths(live_house: House) -> list[str]:
         f"/swarms/{swarm.public_id}/cancel/",
         f"/swarms/{awaiting.public_id}/",
         f"/swarms/{awaiting.public_id}/plan/",
+        f"/swarms/{awaiting.public_id}/subtasks/new/",
+        f"/subtasks/{awaiting.subtasks.get(name='metrics').public_id}/edit/",
         f"/swarms/{swarm.public_id}/subtasks/",
         f"/subtasks/{docs.public_id}/",
         f"/subtasks/{survey.public_id}/",

@@ -27,6 +27,8 @@ GETS = {
     "new-repository": OWN | {"viewer": 403, "member": 403},
     "swarm": READ,
     "swarm-plan": READ,
+    "new-subtask": STEER,
+    "subtask-edit": STEER,
     "swarm-subtasks": READ,
     "swarm-cancel": STEER,
     "subtask": READ,
@@ -44,6 +46,8 @@ POSTS = {
     "subtask-retry": ACT,
     "subtask-cancel": ACT,
     "edit-repository": CONFIGURE | {"maintainer": 400},  # the empty form comes back
+    "new-subtask": STEER | {"member": 400, "maintainer": 400},
+    "subtask-edit": STEER | {"member": 400, "maintainer": 400},
     "new-repository": {who: SIGN_IN if who == "anonymous" else 400 for who in WHO} | {"viewer": 400},
     "new-swarm": {who: SIGN_IN if who == "anonymous" else 400 for who in WHO},
     "demo": {who: SIGN_IN if who == "anonymous" else GONE for who in WHO},  # there is none here
