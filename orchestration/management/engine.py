@@ -25,6 +25,7 @@ from django.utils import timezone
 
 from orchestration.demo.install import start_service
 from orchestration.domain.errors import SwarmsiteError
+from orchestration.management.collector import settled
 from orchestration.models import Lease, ModelEndpoint
 from orchestration.stages import leases
 from orchestration.stages.tick import take_over, tick
@@ -163,7 +164,8 @@ def running() -> Iterator[Engine]:
     services = [start_service(row) for row in ModelEndpoint.objects.filter(is_demo=True, enabled=True)]
     try:
         engine.start()
-        yield engine
+        with settled():
+            yield engine
     finally:
         engine.stop()
         for service in services:
