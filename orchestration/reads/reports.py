@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from orchestration.domain.states import SUBTASK_LOST, EntryStatus
-from orchestration.models import Attempt, Swarm
+from orchestration.models import Attempt, Handoff, Swarm
 from orchestration.models.figures import statistics_of
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -79,13 +79,14 @@ def _subtask(row: Any) -> dict[str, Any]:
         "reason": row.status_reason or row.wait_reason,
         "kind": row.kind,
         "level": row.level,
+        "parent": row.parent.name if row.parent else None,
         "dependencies": [needed.name for needed in row.dependencies.all()],
         "attempts": [_attempt(one) for one in row.attempts.select_related("handoff")],
+        "aggregate": _handoff(row.aggregates.last()),
     }
 
 
 def _attempt(one: Attempt) -> dict[str, Any]:
-    handoff = getattr(one, "handoff", None)
     return {
         "id": one.public_id,
         "number": one.number,
@@ -99,15 +100,20 @@ def _attempt(one: Attempt) -> dict[str, Any]:
         "cost_usd": float(one.cost_usd),
         "started_at": one.started_at.isoformat() if one.started_at else None,
         "finished_at": one.finished_at.isoformat() if one.finished_at else None,
-        "handoff": handoff
-        and {
-            "status": handoff.status,
-            "summary": handoff.summary,
-            "concerns": handoff.concerns,
-            "suggestions": handoff.suggestions,
-            "suspicious": handoff.suspicious,
-            "files_changed": handoff.files_changed,
-            "insertions": handoff.insertions,
-            "deletions": handoff.deletions,
-        },
+        "handoff": _handoff(getattr(one, "handoff", None)),
+    }
+
+
+def _handoff(one: Handoff | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    return {
+        "status": one.status,
+        "summary": one.summary,
+        "concerns": one.concerns,
+        "suggestions": one.suggestions,
+        "suspicious": one.suspicious,
+        "files_changed": one.files_changed,
+        "insertions": one.insertions,
+        "deletions": one.deletions,
     }

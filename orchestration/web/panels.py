@@ -115,7 +115,7 @@ class SwarmPanels:
 
     @cached_property
     def iterations(self) -> list[PlanIteration]:
-        return list(PlanIteration.objects.filter(swarm=self.swarm).order_by("number"))
+        return list(PlanIteration.objects.filter(swarm=self.swarm).defer("messages").order_by("number"))
 
     # Header
 
@@ -297,7 +297,9 @@ class SwarmPanels:
 
     @cached_property
     def scratchpad(self) -> PlanIteration | None:
-        return next((one for one in reversed(self.iterations) if one.scratchpad), None)
+        """The planner's own: those of subplanners belong to their subtasks."""
+        own = (one for one in reversed(self.iterations) if one.parent_id is None)
+        return next((one for one in own if one.scratchpad), None)
 
     @cached_property
     def events(self) -> list[Event]:

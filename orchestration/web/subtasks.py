@@ -76,7 +76,10 @@ class SubtaskPanels:
 
     @cached_property
     def handoff(self) -> Handoff | None:
-        return Handoff.objects.filter(attempt=self.attempt).first() if self.attempt else None
+        """The attempt's, or the sum of the parts where no agent ran."""
+        if self.attempt:
+            return Handoff.objects.filter(attempt=self.attempt).first()
+        return self.subtask.aggregates.last()
 
     @cached_property
     def transcript(self) -> list[Step]:

@@ -65,6 +65,10 @@ def test_a_request_of_three_levels_lands_every_leaf_and_reports_the_sum(install:
     assert {row["status"] for row in rows.values()} == {"complete"}
     split = [name for name in rows if name.count("-") < 2]
     assert [rows[name]["attempts"] for name in split] == [[]] * 6, "a subtask that is split runs no agent itself"
+    north = rows["kitchen-north"]
+    assert (north["parent"], north["aggregate"]["status"]) == ("kitchen", "complete")
+    assert north["aggregate"]["files_changed"] == [f"kitchen/north/{s}.txt" for s in ("base", "left", "right")]
+    assert rows["kitchen"]["aggregate"]["insertions"] == 6
     planners = [one for one in installation.service.requests if one.closing == "submit_plan" and not one.subtask]
     told = str(planners[-1].messages[-1]["content"])
     assert "kitchen (complete): Split into 2 parts; 2 of them are complete." in told

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from orchestration.adapters.git.runner import run_git
 from orchestration.adapters.storage import bare_repository
-from orchestration.models import Attempt, Subtask
+from orchestration.models import Attempt, Handoff, Subtask
 from orchestration.web.subtasks import MOST_STEPS
 from tests import factories as make
 from tests.web.conftest import House
@@ -219,3 +219,11 @@ def test_events_are_only_its_own(house: House, subtask: Subtask):
     page = page_of(house, subtask)
     assert "store-write is being worked on." in page
     assert "another is being worked on." not in page
+
+
+def test_a_subtask_that_was_split_shows_the_sum_of_its_parts(house: House, subtask: Subtask):
+    Handoff.objects.create(parent=subtask, status="partial", summary="Split into 2 parts.", concerns=["a: It creaks."])
+    page = page_of(house, subtask)
+    assert "the sum of its parts: partial" in page
+    assert "Split into 2 parts." in page
+    assert "a: It creaks." in page

@@ -120,6 +120,15 @@ def test_the_scratchpad_of_the_last_call_that_wrote_one(house: House, busy: Swar
     assert "The model did not answer." in page
 
 
+def test_what_the_planner_was_not_sent_again_is_told_and_a_subplanners_notes_are_not_its_own(house: House, busy: Swarm):
+    make.make_iteration(busy, scratchpad="Mine.", sent_characters=1200, saved_characters=45_000)
+    make.make_iteration(busy, scratchpad="Of a part.", parent=make.make_subtask(busy))
+    page = text_of(page_of(house, busy))
+    assert "It was sent 1200 characters; 45000 that had not changed were not sent again." in page
+    assert "Mine." in page
+    assert "Of a part." not in page
+
+
 def test_a_planner_at_work_is_an_agent_too(house: House, busy: Swarm):
     make.make_iteration(busy, status="running", scratchpad="", lease_token="x")
     assert "Agents 3 of 100" in text_of(page_of(house, busy))
