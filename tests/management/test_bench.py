@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from orchestration.domain.errors import SwarmsiteError
+from orchestration.management.bench import start
 from orchestration.management.bench.isolated import environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,3 +86,20 @@ def test_an_operators_settings_do_not_reach_a_benchmark():
     assert (made["SWARM_DATA_DIR"], made["PATH"], made["SWARM_SANDBOX"]) == ("/somewhere", "/bin", "none")
     assert not {"DATABASE_URL", "REDIS_URL", "OPENAI_BASE_URL"} & set(made)
     assert made["SWARM_MAX_AGENTS"] == "1000"
+
+
+@pytest.mark.sandbox
+def test_start_measures_a_site_that_answers_and_ends_it(tmp_path: Path):
+    done = bench(tmp_path, "start", "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["seconds_to_first_page"] > 0
+    assert figures["rss_mb"] > 10
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_site_that_does_not_start_is_told():
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    with pytest.raises(SwarmsiteError, match="did not answer"):
+        start._await_page("http://127.0.0.1:9/", process, time.monotonic() + LONGEST_S)

@@ -14,6 +14,7 @@ from orchestration.domain.errors import SwarmsiteError
 from orchestration.management.bench.isolated import isolated
 from orchestration.management.bench.merging import merge, merge_conflicts
 from orchestration.management.bench.schedule import schedule
+from orchestration.management.bench.start import start
 
 Bench = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -21,6 +22,7 @@ BENCHES: Mapping[str, tuple[Bench, str]] = {
     "merge": (merge, "the merge queue beside git's own plumbing"),
     "merge-conflicts": (merge_conflicts, "the merge queue where a third of the branches conflict"),
     "schedule": (schedule, "a whole swarm on the real engine with a simulated model"),
+    "start": (start, "how soon the site shows its first page"),
 }
 NUMBERS: Mapping[str, tuple[type[int | float], str]] = {
     "subtasks": (int, "how many subtasks (default 200)"),
