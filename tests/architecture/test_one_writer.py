@@ -18,8 +18,14 @@ WRITER = "orchestration/stages/transition.py"
 ROWS = frozenset({"Swarm", "Subtask", "Attempt", "MergeEntry", "PlanIteration"})
 BEGINNINGS = frozenset(f"{type(status).__name__}.{status.name}" for status in INITIAL.values())
 MAKERS = frozenset({"create", "get_or_create", "update_or_create"})
-# Layers that cannot reach a row have objects of their own with a status, such as an HTTP response.
-BLIND = ("orchestration/domain/", "orchestration/adapters/", "orchestration/demo/service.py")
+# Layers that cannot reach a row have objects of their own with a status, such as an HTTP response. A bench sets
+# the scene of a swarm that never ran, in a database that is thrown away.
+BLIND = (
+    "orchestration/domain/",
+    "orchestration/adapters/",
+    "orchestration/demo/service.py",
+    "orchestration/management/bench/",
+)
 
 
 def writes(source: str) -> list[str]:
