@@ -1,4 +1,4 @@
-"""The merge queue's rules: which entry is next, what a landing commit says, what a crash left behind."""
+"""The merge queue's rules: who is next, what a landing commit says, what a failure or a crash means for an entry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-MAX_INFRA_FAILURES = 20  # tries of one entry that ended neither in a landing nor in a conflict
+BATCH = 64  # entries after which the queue is looked at anew, and what conflicted is tried once more
+CHAIN = 16  # entries that land under one swap of the branch
+AGING_S = 600.0  # waiting this long lifts an entry by one class of priority
+PENALTY = 0.5  # of a class, for each time that the machine failed at it
+MOST_PENALTY = 2.0
+LONGEST_ASIDE_S = 60.0
+MAX_INFRA_FAILURES = 20  # times that git refused to merge one entry, for a reason that does not pass
+FAILURES_IN_A_ROW = 3  # of different entries: then it is the machine, and the rest is left for later
 TRAILER = "MQ-Request"
 
 
@@ -14,11 +21,23 @@ TRAILER = "MQ-Request"
 class Queued:
     id: int
     priority: int
+    waited_s: float = 0.0
+    failures: int = 0
+
+    @property
+    def score(self) -> float:
+        """Lower is sooner. The penalty is bounded and age is not: nothing waits for ever."""
+        return self.priority - self.waited_s / AGING_S + min(self.failures * PENALTY, MOST_PENALTY)
 
 
-def next_entry(queued: Iterable[Queued]) -> int | None:
+def in_order(queued: Iterable[Queued]) -> list[int]:
     """The most urgent, then the oldest: newest-first would starve."""
-    return min(queued, key=lambda one: (one.priority, one.id)).id if (queued := list(queued)) else None
+    return [one.id for one in sorted(queued, key=lambda one: (one.score, one.id))]
+
+
+def aside_s(failures: int) -> float:
+    """How long an entry that the machine failed at is put aside; those behind it go on."""
+    return float(min(2 ** min(failures, 10), LONGEST_ASIDE_S))
 
 
 def landing_message(*, name: str, summary: str, entry_id: str, head_sha: str) -> str:

@@ -1,30 +1,57 @@
 """Lands handed-off commits on the swarm's branch: one writer, intent before effect, effect before record.
 
 0 lease  1 select  2 merge  3 content check  4 commit  5 pin  6 intent in the database  7 compare-and-swap of
-the ref  8 landed in the database  9 unpin. A crash between any two is finished or repeated by `_recover`:
-the commit is deterministic, so repeating it cannot land anything twice.
+the ref  8 landed in the database  9 unpin; 2 to 4 for each entry of a chain, the rest once. A crash between any
+two is finished or repeated by `_recover`: commits are deterministic, so repeating them lands nothing twice.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
 
-from django.db.models import F
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
 
-from orchestration.adapters.git.store import BareRepository
-from orchestration.adapters.git.values import CleanMerge
+from orchestration.adapters.git.session import Session
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
-from orchestration.domain.merging import MAX_INFRA_FAILURES, Queued, Recovery, landing_message, next_entry, recover
+from orchestration.domain.merging import (
+    BATCH,
+    CHAIN,
+    FAILURES_IN_A_ROW,
+    MAX_INFRA_FAILURES,
+    Queued,
+    Recovery,
+    aside_s,
+    in_order,
+    recover,
+)
+from orchestration.domain.policies import Rule, read_policies
 from orchestration.domain.states import EntryStatus, SubtaskStatus, SwarmStatus
 from orchestration.models import MergeEntry, Subtask, Swarm
-from orchestration.stages.inspection import COMMITTER
-from orchestration.stages.leases import Held, hold
+from orchestration.stages.landing import Chain, Conflicted, Link, Unfaithful, begin
+from orchestration.stages.leases import Held, heartbeat, hold
 from orchestration.stages.rows import store_of
 from orchestration.stages.transition import Moves, Superseded, moves, status_of
 
 logger = logging.getLogger(__name__)
 PIN = "candidates"
 STALE_LOCK_S = 10.0
+MOVED = "The branch had moved."
+
+
+@dataclass(slots=True)
+class Writer:
+    """The one that may move the branch, for as long as its lease is confirmed."""
+
+    swarm: Swarm
+    store: Session
+    lease: Held
+    rules: tuple[Rule, ...] = ()
+    failures: list[AdapterError | InvalidInput] = field(default_factory=list)  # in a row
 
 
 def merge(swarm_id: int) -> None:
@@ -34,142 +61,189 @@ def merge(swarm_id: int) -> None:
         with hold(f"merge:{swarm.pk}") as lease:
             if lease is None:
                 return
-            _drain(swarm, lease)
+            with heartbeat.keep_lease(lease):
+                _drain(swarm, lease)
+
+
+def _due(swarm: Swarm) -> QuerySet[MergeEntry]:
+    due = Q(not_before__isnull=True) | Q(not_before__lte=timezone.now())
+    return swarm.merge_entries.filter(due, status=EntryStatus.QUEUED)
 
 
 def _waiting(swarm: Swarm) -> bool:
     """Asked again after the lease was given back: an entry that came meanwhile found it taken."""
-    return swarm.merge_entries.filter(status__in=(EntryStatus.QUEUED, EntryStatus.MERGING)).exists()
+    return _due(swarm).exists() or swarm.merge_entries.filter(status=EntryStatus.MERGING).exists()
 
 
 def _drain(swarm: Swarm, lease: Held) -> None:
-    store = store_of(swarm)
-    _recover(swarm, store)
-    while lease.renew():
-        queued = swarm.merge_entries.filter(status=EntryStatus.QUEUED)
-        chosen = next_entry(Queued(*row) for row in queued.values_list("pk", "priority"))
-        if chosen is None:
-            return
-        entry = MergeEntry.objects.select_related("subtask__swarm", "attempt__handoff").get(pk=chosen)
+    with Session(store_of(swarm).path) as store:
+        writer = Writer(swarm, store, lease, read_policies(swarm.repository.merge_policies))
+        store.break_stale_lock(swarm.branch, STALE_LOCK_S)
         try:
-            if _cancelled(swarm, entry):
-                continue
-            _land(swarm, entry, store, lease)
+            _recover(writer)
+            while lease.lasts() and (batch := _batch(swarm)):
+                _land_batch(writer, batch)
         except Superseded:
-            logger.info("Merge entry %s was changed by somebody else.", entry.public_id)
-        except (AdapterError, InvalidInput) as error:
-            _failed(swarm, entry, error)
-            raise
+            logger.info("Merge entries of swarm %s were changed by somebody else.", swarm.public_id)
 
 
-def _recover(swarm: Swarm, store: BareRepository) -> None:
-    """What a writer that died left: its lock, and its entry between intent and record."""
-    store.break_stale_lock(swarm.branch, STALE_LOCK_S)
-    for entry in swarm.merge_entries.select_related("subtask__swarm").filter(status=EntryStatus.MERGING):
-        tip = store.tip(swarm.branch)
+def _recover(writer: Writer, reason: str = "") -> None:
+    """What a writer that died left, or a swap that failed: entries between intent and record."""
+    swarm, store = writer.swarm, writer.store
+    left = swarm.merge_entries.select_related("subtask__swarm").filter(status=EntryStatus.MERGING)
+    entries, tip = list(left.order_by("chain_place")), store.tip(swarm.branch)
+    for entry in entries:
         there = bool(tip and store.contains(entry.intent_new) and store.is_ancestor(entry.intent_new, tip))
         if recover(intent_new=entry.intent_new, intended_is_in_history=there) is Recovery.LANDED:
-            _record_landing(swarm, entry, entry.intent_new)
-        elif entry.infra_failures >= MAX_INFRA_FAILURES:
-            _reject(swarm, entry, f"It could not be merged: {entry.status_reason}")
+            _record_landing(writer, [Link(entry, entry.intent_old, entry.intent_new)])
         else:
-            with moves(swarm) as together:
-                together.advance(entry, EntryStatus.QUEUED, intent_old="", intent_new="")
+            with _verdict(writer) as together:
+                together.advance(entry, EntryStatus.QUEUED, reason=reason, intent_old="", intent_new="")
 
 
-def _cancelled(swarm: Swarm, entry: MergeEntry) -> bool:
-    """What came back to the queue after its swarm was cancelled does not land any more."""
+def _batch(swarm: Swarm) -> list[MergeEntry]:
+    """Who is to be merged next, in order; what came back to the queue of a cancelled swarm is not."""
     swarm.refresh_from_db(fields=["status", "status_reason"])
-    if status_of(swarm) is not SwarmStatus.CANCELLED:
-        return False
-    with moves(swarm) as together:
-        together.advance(entry, EntryStatus.CANCELLED, reason=swarm.status_reason)
-        _move_subtask(entry.subtask, SubtaskStatus.CANCELLED, together, reason=swarm.status_reason)
-    return True
+    now = timezone.now()
+    rows = _due(swarm).values_list("pk", "priority", "enqueued_at", "infra_failures")
+    queued = [Queued(pk, priority, (now - since).total_seconds(), failed) for pk, priority, since, failed in rows]
+    chosen = in_order(queued)[:BATCH]
+    entries = MergeEntry.objects.select_related("subtask__swarm", "attempt__handoff").in_bulk(chosen)
+    return [entries[pk] for pk in chosen if pk in entries]
 
 
-def _land(swarm: Swarm, entry: MergeEntry, store: BareRepository, lease: Held) -> None:
-    tip = store.tip(swarm.branch)
+def _land_batch(writer: Writer, batch: Sequence[MergeEntry]) -> None:
+    """What conflicts is put aside, and tried once more when the others have landed."""
+    if status_of(writer.swarm) is SwarmStatus.CANCELLED:
+        _cancel(writer, batch)
+        return
+    aside = [one for start in range(0, len(batch), CHAIN) for one in _land(writer, batch[start : start + CHAIN])]
+    tip = writer.store.tip(writer.swarm.branch)
+    again = [one.entry for one in aside if one.tip != tip]
+    for one in [*_land(writer, again), *(one for one in aside if one.tip == tip)]:
+        _conflict(writer, one)
+
+
+def _land(writer: Writer, entries: Sequence[MergeEntry]) -> list[Conflicted]:
+    """Those that conflict; the others have come to an end, or are queued again."""
+    if not entries:
+        return []
+    chain, conflicted = _chain(writer), list[Conflicted]()
+    for entry in entries:
+        try:
+            found = chain.add(entry)
+        except (AdapterError, InvalidInput) as error:
+            _put_aside(writer, entry, error)
+            if len(writer.failures) >= FAILURES_IN_A_ROW:
+                break
+            continue
+        writer.failures.clear()
+        if isinstance(found, Conflicted):
+            conflicted.append(found)
+        elif isinstance(found, Unfaithful):
+            _reject(writer, entry, f"The merge would change what nobody changed: {', '.join(found.paths[:5])}.")
+    if chain.links:
+        _swap(writer, chain)
+    if len(writer.failures) >= FAILURES_IN_A_ROW:
+        raise writer.failures[-1]
+    return conflicted
+
+
+def _chain(writer: Writer) -> Chain:
+    swarm = writer.swarm
+    tip = writer.store.tip(swarm.branch)
     if tip is None:
         raise AdapterError(Failure.PERMANENT, f"The branch {swarm.branch} is gone from the store.")
-    if store.is_ancestor(entry.head_sha, tip):
-        _intend(swarm, entry, tip, tip, lease)
-        _record_landing(swarm, entry, tip)
+    return begin(writer.store, tip, swarm.base_sha, writer.rules)
+
+
+def _swap(writer: Writer, chain: Chain) -> None:
+    swarm, store = writer.swarm, writer.store
+    if chain.tip == chain.start:  # all of it was contained already
+        _intend(writer, chain.links)
+        _record_landing(writer, chain.links)
         return
-    merged = store.merge(tip, entry.head_sha)
-    if not isinstance(merged, CleanMerge):
-        _conflict(swarm, entry, merged.paths)
-        return
-    commit = store.commit(
-        merged.tree,
-        (tip, entry.head_sha),
-        _message(entry),
-        author=COMMITTER,
-        committer=COMMITTER,
-        when=entry.enqueued_at,
-    )
-    broken = store.merge_is_faithful(entry.attempt.base_sha, tip, entry.head_sha, commit)
-    if broken:
-        _reject(swarm, entry, f"The merge would change what nobody changed: {', '.join(broken[:5])}.")
-        return
-    store.pin(PIN, entry.public_id, commit)
-    _intend(swarm, entry, tip, commit, lease)
-    if store.swap(swarm.branch, commit, tip):
-        _record_landing(swarm, entry, commit)
+    pin = chain.links[-1].entry.public_id
+    store.pin(PIN, pin, chain.tip)
+    _intend(writer, chain.links)
+    try:
+        swapped = store.swap(swarm.branch, chain.tip, chain.start)
+    except AdapterError as error:
+        ids = [link.entry.pk for link in chain.links]
+        MergeEntry.objects.filter(pk__in=ids, status=EntryStatus.MERGING).update(status_reason=str(error))
+        raise
+    if swapped:
+        _record_landing(writer, chain.links)
     else:
-        with moves(swarm) as together:
-            together.advance(entry, EntryStatus.QUEUED, reason="The branch had moved.", intent_old="", intent_new="")
-    store.unpin(PIN, entry.public_id)
+        _recover(writer, MOVED)
+    store.unpin(PIN, pin)
 
 
-def _message(entry: MergeEntry) -> str:
-    handoff = getattr(entry.attempt, "handoff", None)
-    return landing_message(
-        name=entry.subtask.name,
-        summary=handoff.summary if handoff else "",
-        entry_id=entry.public_id,
-        head_sha=entry.head_sha,
-    )
-
-
-def _intend(swarm: Swarm, entry: MergeEntry, old: str, new: str, lease: Held) -> None:
-    """Durable before the ref moves. A writer whose lease was taken over stops here."""
-    with moves(swarm) as together:
-        if not lease.confirm():
+@contextmanager
+def _verdict(writer: Writer) -> Iterator[Moves]:
+    """One transaction of a writer that still is the one: where its lease was taken over it stops here."""
+    with moves(writer.swarm) as together:
+        if not writer.lease.confirm():
             raise Superseded("The branch has another writer.")
-        together.advance(entry, EntryStatus.MERGING, intent_old=old, intent_new=new)
+        yield together
 
 
-def _record_landing(swarm: Swarm, entry: MergeEntry, sha: str) -> None:
-    with moves(swarm) as together:
-        together.advance(entry, EntryStatus.LANDED, landed_sha=sha)
-        _move_subtask(entry.subtask, SubtaskStatus.COMPLETE, together)
-        Swarm.objects.filter(pk=swarm.pk).update(head_sha=sha)
+def _intend(writer: Writer, links: Sequence[Link]) -> None:
+    """Durable before the ref moves, for the whole chain or for none of it."""
+    with _verdict(writer) as together:
+        for place, link in enumerate(links):
+            together.advance(
+                link.entry, EntryStatus.MERGING, intent_old=link.old, intent_new=link.new, chain_place=place
+            )
 
 
-def _conflict(swarm: Swarm, entry: MergeEntry, paths: tuple[str, ...]) -> None:
-    reason = f"Conflicts with what landed before in {', '.join(paths[:10])}."
-    with moves(swarm) as together:
-        together.advance(entry, EntryStatus.CONFLICT, reason=reason, conflict_paths=list(paths))
-        _move_subtask(entry.subtask, SubtaskStatus.CONFLICT, together, reason=reason)
+def _record_landing(writer: Writer, links: Sequence[Link]) -> None:
+    """A fact whoever found it: no lease is asked for."""
+    with moves(writer.swarm) as together:
+        subtasks = Subtask.objects.in_bulk([link.entry.subtask_id for link in links])
+        for link in links:
+            together.advance(link.entry, EntryStatus.LANDED, landed_sha=link.new)
+            _move_subtask(subtasks[link.entry.subtask_id], SubtaskStatus.COMPLETE, together)
+        Swarm.objects.filter(pk=writer.swarm.pk).update(head_sha=links[-1].new)
 
 
-def _reject(swarm: Swarm, entry: MergeEntry, reason: str) -> None:
-    with moves(swarm) as together:
+def _conflict(writer: Writer, found: Conflicted) -> None:
+    reason = f"Conflicts with what landed before in {', '.join(found.paths[:10])}."
+    with _verdict(writer) as together:
+        together.advance(found.entry, EntryStatus.CONFLICT, reason=reason, conflict_paths=list(found.paths))
+        _move_subtask(_fresh(found.entry), SubtaskStatus.CONFLICT, together, reason=reason)
+
+
+def _reject(writer: Writer, entry: MergeEntry, reason: str) -> None:
+    with _verdict(writer) as together:
         together.advance(entry, EntryStatus.REJECTED, reason=reason)
-        _move_subtask(entry.subtask, SubtaskStatus.FAILED, together, reason=reason)
+        _move_subtask(_fresh(entry), SubtaskStatus.FAILED, together, reason=reason)
+
+
+def _cancel(writer: Writer, entries: Sequence[MergeEntry]) -> None:
+    reason = writer.swarm.status_reason
+    with _verdict(writer) as together:
+        for entry in entries:
+            together.advance(entry, EntryStatus.CANCELLED, reason=reason)
+            _move_subtask(_fresh(entry), SubtaskStatus.CANCELLED, together, reason=reason)
+
+
+def _fresh(entry: MergeEntry) -> Subtask:
+    return Subtask.objects.get(pk=entry.subtask_id)
 
 
 def _move_subtask(subtask: Subtask, to: SubtaskStatus, together: Moves, reason: str = "") -> None:
     """A subtask that was cancelled while its commit was landing stays cancelled; the landing is a fact."""
-    subtask.refresh_from_db()
     if subtask.status == SubtaskStatus.HANDED_OFF:
         together.advance(subtask, to, reason=reason)
 
 
-def _failed(swarm: Swarm, entry: MergeEntry, error: AdapterError | InvalidInput) -> None:
-    """An infrastructure error evicts nobody, until it has proved to be for ever."""
-    MergeEntry.objects.filter(pk=entry.pk).update(infra_failures=F("infra_failures") + 1, status_reason=str(error))
-    entry.refresh_from_db()
-    if entry.infra_failures >= MAX_INFRA_FAILURES and entry.status == EntryStatus.QUEUED:
-        _reject(swarm, entry, f"It could not be merged: {error}")
+def _put_aside(writer: Writer, entry: MergeEntry, error: AdapterError | InvalidInput) -> None:
+    """The machine's failures evict nobody; what git refuses to merge for good ends after many tries."""
+    writer.failures.append(error)
+    until = timezone.now() + timedelta(seconds=aside_s(entry.infra_failures))
+    queued = MergeEntry.objects.filter(pk=entry.pk, status=EntryStatus.QUEUED)
+    queued.update(infra_failures=F("infra_failures") + 1, not_before=until, status_reason=str(error))
+    transient = isinstance(error, AdapterError) and error.transient
+    if not transient and entry.infra_failures + 1 >= MAX_INFRA_FAILURES:
+        _reject(writer, entry, f"It could not be merged: {error}")

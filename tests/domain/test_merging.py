@@ -8,28 +8,53 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.domain.merging import TRAILER, Queued, Recovery, landing_message, next_entry, recover
+from orchestration.domain.merging import (
+    AGING_S,
+    LONGEST_ASIDE_S,
+    MOST_PENALTY,
+    TRAILER,
+    Queued,
+    Recovery,
+    aside_s,
+    in_order,
+    landing_message,
+    recover,
+)
 
-ENTRIES = st.lists(st.builds(Queued, st.integers(1, 50), st.integers(1, 10)), max_size=8, unique_by=lambda one: one.id)
 SHA = "a" * 40
+QUEUED = st.builds(Queued, st.integers(1, 50), st.integers(1, 10), st.floats(0, 1e5), st.integers(0, 100))
+ENTRIES = st.lists(QUEUED, max_size=8, unique_by=lambda one: one.id)
 
 
 def test_nothing_is_next_in_an_empty_queue():
-    assert next_entry([]) is None
+    assert in_order([]) == []
 
 
 def test_the_most_urgent_is_next_then_the_oldest():
-    assert next_entry([Queued(3, 5), Queued(2, 5), Queued(9, 1)]) == 9
-    assert next_entry(iter([Queued(3, 5), Queued(2, 5)])) == 2
+    assert in_order([Queued(3, 5), Queued(2, 5), Queued(9, 1)]) == [9, 2, 3]
+
+
+def test_waiting_lifts_and_failing_holds_back():
+    assert in_order([Queued(1, 5), Queued(2, 6, waited_s=2 * AGING_S)]) == [2, 1]
+    assert in_order([Queued(1, 5, failures=1), Queued(2, 5)]) == [2, 1]
 
 
 @given(ENTRIES)
-def test_the_whole_queue_drains_in_the_order_of_urgency_and_age(entries: list[Queued]):
-    left, order = list(entries), []
-    while (chosen := next_entry(left)) is not None:
-        order.append(chosen)
-        left = [one for one in left if one.id != chosen]
-    assert order == [one.id for one in sorted(entries, key=lambda one: (one.priority, one.id))]
+def test_everybody_has_one_place(entries: list[Queued]):
+    assert sorted(in_order(entries)) == sorted(one.id for one in entries)
+
+
+@given(QUEUED, st.integers(1, 10))
+def test_nobody_starves(one: Queued, priority: int):
+    """Whoever comes later than this bound is behind it, however urgent, and however often the machine failed."""
+    bound = AGING_S * (9 + MOST_PENALTY) + 1
+    old = Queued(one.id, one.priority, one.waited_s + bound, one.failures)
+    assert in_order([Queued(99, priority, one.waited_s), old])[0] == old.id
+
+
+@given(st.integers(0, 10_000))
+def test_putting_aside_is_bounded(failures: int):
+    assert 1 <= aside_s(failures) <= aside_s(failures + 1) <= LONGEST_ASIDE_S
 
 
 def message(summary: str) -> str:

@@ -103,3 +103,17 @@ def test_a_site_that_does_not_start_is_told():
         process.wait()
     with pytest.raises(SwarmsiteError, match="did not answer"):
         start._await_page("http://127.0.0.1:9/", process, time.monotonic() + LONGEST_S)
+
+
+def test_merge_measures_the_queue_beside_plumbing(tmp_path: Path):
+    done = bench(tmp_path, "merge", "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["ratio"] == pytest.approx(figures["ms_per_landing"] / figures["plumbing_ms"], rel=0.05)
+    assert figures["landed_per_s"] == pytest.approx(1000 / figures["ms_per_landing"], rel=0.05)
+
+
+def test_merge_conflicts_measures_what_a_conflict_costs(tmp_path: Path):
+    done = bench(tmp_path, "merge-conflicts", "--json")
+    assert done.returncode == 0, done.stderr
+    assert {"landed_per_s", "ms_of_queue_per_conflict"} <= set(json.loads(done.stdout))

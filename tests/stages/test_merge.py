@@ -110,10 +110,9 @@ def test_the_same_merge_gives_the_same_commit(world: World, monkeypatch: pytest.
         return made[-1]
 
     monkeypatch.setattr(BareRepository, "commit", commit)
-    for _ in range(2):
-        with pytest.raises(AdapterError):
-            merge(swarm.pk)
-    merge(swarm.pk)
+    for _ in range(3):
+        merge(swarm.pk)
+        due_again()
     assert len(made) == 3
     assert len(set(made)) == 1
     assert store_of(swarm).tip(swarm.branch) == made[0]
@@ -187,32 +186,84 @@ def test_an_error_of_the_machine_evicts_nobody(world: World, monkeypatch: pytest
     entry = world.queued(swarm, "one", {"one.txt": "x\n"})
     with monkeypatch.context() as patch:
         patch.setattr(BareRepository, "merge", broken)
-        for _ in range(3):
-            with pytest.raises(AdapterError, match="disk is full"):
-                merge(swarm.pk)
+        for _ in range(MAX_INFRA_FAILURES + 1):
+            merge(swarm.pk)
+            due_again()
     entry.refresh_from_db()
-    assert (entry.status, entry.infra_failures, entry.status_reason) == ("queued", 3, "The disk is full.")
+    assert (entry.status, entry.status_reason) == ("queued", "The disk is full.")
+    assert entry.infra_failures == MAX_INFRA_FAILURES + 1
     assert Lease.objects.get(name=f"merge:{swarm.pk}").token == "", "the lease is given back"
     merge(swarm.pk)
     assert entries() == {"one": "landed"}
 
 
-@pytest.mark.parametrize("where", ["merge", "swap"], ids=["before the intent", "after the intent"])
-def test_one_that_fails_for_ever_ends_some_day_and_the_next_goes_on(
-    world: World, monkeypatch: pytest.MonkeyPatch, where: str
-):
+def refused(*_: Any) -> Any:
+    raise AdapterError(Failure.PERMANENT, "git cannot read the commit.")
+
+
+def test_one_that_git_refuses_for_ever_ends_some_day(world: World, monkeypatch: pytest.MonkeyPatch):
     swarm = world.running()
     entry = world.queued(swarm, "one", {"one.txt": "x\n"}, priority=1)
     with monkeypatch.context() as patch:
-        patch.setattr(BareRepository, where, broken)
+        patch.setattr(BareRepository, "merge", refused)
         for _ in range(MAX_INFRA_FAILURES):
-            with pytest.raises(AdapterError):
-                merge(swarm.pk)
-    world.queued(swarm, "two", {"two.txt": "x\n"})
-    merge(swarm.pk)
+            assert entries() == {"one": "queued"}
+            merge(swarm.pk)
+            due_again()
     entry.refresh_from_db()
-    assert (entry.status, entry.status_reason) == ("rejected", "It could not be merged: The disk is full.")
-    assert statuses(swarm) == {"one": "failed", "two": "complete"}
+    assert (entry.status, entry.status_reason) == ("rejected", "It could not be merged: git cannot read the commit.")
+    assert statuses(swarm) == {"one": "failed"}
+
+
+def test_one_that_the_machine_failed_at_is_put_aside_and_those_behind_it_go_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    swarm = world.running()
+    bad = world.queued(swarm, "bad", {"bad.txt": "x\n"}, priority=1)
+    world.queued(swarm, "good", {"good.txt": "x\n"})
+    real = BareRepository.merge
+    with monkeypatch.context() as patch:
+        patch.setattr(BareRepository, "merge", lambda self, a, b: broken() if b == bad.head_sha else real(self, a, b))
+        merge(swarm.pk)
+    bad.refresh_from_db()
+    assert entries() == {"bad": "queued", "good": "landed"}
+    assert bad.not_before is not None
+    merge(swarm.pk)
+    assert entries()["bad"] == "queued", "it is not due yet"
+    due_again()
+    merge(swarm.pk)
+    assert entries()["bad"] == "landed"
+
+
+def test_a_machine_that_fails_at_everything_is_not_asked_for_every_entry(world: World, monkeypatch: pytest.MonkeyPatch):
+    swarm = world.running()
+    for number in range(6):
+        world.queued(swarm, f"t{number}", {f"t{number}.txt": "x\n"})
+    with monkeypatch.context() as patch:
+        patch.setattr(BareRepository, "merge", broken)
+        with pytest.raises(AdapterError, match="disk is full"):
+            merge(swarm.pk)
+    assert MergeEntry.objects.filter(infra_failures=0).count() == 3
+    due_again()
+    merge(swarm.pk)
+    assert set(entries().values()) == {"landed"}
+
+
+def test_a_swap_that_fails_evicts_nobody(world: World, monkeypatch: pytest.MonkeyPatch):
+    swarm = world.running()
+    world.queued(swarm, "one", {"one.txt": "x\n"})
+    with monkeypatch.context() as patch:
+        patch.setattr(BareRepository, "swap", broken)
+        for _ in range(MAX_INFRA_FAILURES + 1):
+            with pytest.raises(AdapterError, match="disk is full"):
+                merge(swarm.pk)
+    assert MergeEntry.objects.get().status_reason == "The disk is full."
+    merge(swarm.pk)
+    assert entries() == {"one": "landed"}
+
+
+def due_again() -> None:
+    MergeEntry.objects.update(not_before=None)
 
 
 def test_a_branch_that_is_gone_is_said(world: World):
@@ -281,9 +332,9 @@ def test_a_cancel_while_it_is_being_merged_lets_it_land(world: World, monkeypatc
     merge(swarm.pk)
     swarm.refresh_from_db()
     assert swarm.status == "cancelled"
-    assert entries() == {"one": "landed", "two": "cancelled"}
-    assert statuses(swarm) == {"one": "complete", "two": "cancelled"}
-    assert landings(swarm) == ["one"]
+    assert entries() == {"one": "landed", "two": "landed"}, "both were in the chain"
+    assert statuses(swarm) == {"one": "complete", "two": "complete"}
+    assert landings(swarm) == ["one", "two"]
     assert swarm.head_sha == store_of(swarm).tip(swarm.branch)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from orchestration.adapters.git.merging import Merging
@@ -28,12 +29,14 @@ class _Side:
 class Content(Merging):
     """Checks that look at content and do not trust what anybody said about it."""
 
-    def merge_is_faithful(self, base: str, ours: str, theirs: str, merged: str) -> tuple[str, ...]:
+    def merge_is_faithful(
+        self, base: str, ours: str, theirs: str, merged: str, *, declared: Collection[bytes] = ()
+    ) -> tuple[str, ...]:
         """Paths of the commit `merged` that are not what a merge of `ours` and `theirs` must have; empty is good.
 
         A path that one side changed must have that side's entry; one that both changed must have what git
-        merges from them, unless that conflicts. The base is computed here: `base` only chooses between
-        several real ones.
+        merges from them, unless that conflicts and it is `declared` that somebody settled it. The base is
+        computed here: `base` only chooses between several real ones.
         """
         bases = self.merge_bases(ours, theirs)
         real = base if base in bases else next(iter(bases), None)
@@ -47,7 +50,7 @@ class Content(Merging):
         if not suspects:
             return ()
         excused = self._excused(suspects, left, right, ours=ours, theirs=theirs, merged=merged, base=real)
-        return tuple(sorted(shown(path) for path in suspects - excused))
+        return tuple(sorted(shown(path) for path in suspects - excused - _settled(suspects, declared, left, right)))
 
     def conflict_markers(self, base: str, head: str) -> tuple[str, ...]:
         """Changed paths whose added lines hold a whole set of conflict markers, in order."""
@@ -97,7 +100,7 @@ class Content(Merging):
         differing = set(self.run(*command, *trees).stdout.split(b"\0"))
         both = {path for path in suspects if path in left.after and path in right.after}
         renamed = self._renamed((ours, base), (theirs, base)) if suspects - both else set()
-        return {path for path in suspects & (both | renamed) if path not in differing or path in git.raw_paths}
+        return {path for path in suspects & (both | renamed) if path not in differing}
 
     def _sides(self, *pairs: tuple[str, str]) -> list[_Side]:
         """What each commit changed against the other one of its pair, in one child."""
@@ -131,6 +134,11 @@ class Content(Merging):
         command = ("diff-tree", "--stdin", "--always", "-r", "-z", "--no-ext-diff", renames)
         raw = self.run(*command, stdin=lines.encode()).stdout
         return [token for token in raw.split(b"\0") if token]
+
+
+def _settled(suspects: set[bytes], declared: Collection[bytes], left: _Side, right: _Side) -> set[bytes]:
+    """Only what both sides changed can have needed settling."""
+    return {path for path in suspects if path in declared and path in left.after and path in right.after}
 
 
 def _breaks(path: bytes, left: _Side, right: _Side, result: _Side) -> bool:

@@ -18,7 +18,7 @@ from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 _CRUD = re.compile(r"[\x00-\x1f\x7f<>]")
 
 
-MERGE_TREE = ("merge-tree", "--write-tree", "-z", "--messages")
+_MERGE_TREE = ("merge-tree", "--write-tree", "-z", "--messages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,11 @@ class Merging(Objects):
         merged = self._merge_tree(ours, theirs)
         return merged.conflict if merged.conflicted else CleanMerge(merged.tree)
 
+    def tree(self, commit: str) -> str:
+        return self.run("rev-parse", "--verify", f"{check_sha(commit)}^{{tree}}").text.strip()
+
     def _merge_tree(self, ours: str, theirs: str) -> Merged:
-        result = self.run(*MERGE_TREE, check_sha(ours), check_sha(theirs), ok=(0, 1))
+        result = self.run(*_MERGE_TREE, check_sha(ours), check_sha(theirs), ok=(0, 1))
         if not re.match(rb"[0-9a-f]{40}\0", result.stdout):  # an unknown commit also ends with 1
             raise AdapterError(Failure.PERMANENT, f"git cannot merge: {result.stderr.strip() or 'no reason given'}.")
         # Each list ends with an empty field; git leaves out the last one where only one merge was asked for.

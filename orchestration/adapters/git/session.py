@@ -13,25 +13,31 @@ from typing import Self, TypeVar
 from typing_extensions import override
 
 from orchestration.adapters.git.children import Child, ChildFailed
-from orchestration.adapters.git.merging import MERGE_TREE, Merged, read_merge
 from orchestration.adapters.git.runner import check_sha
 from orchestration.adapters.git.store import BareRepository
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _DIFF = ("diff-tree", "--stdin", "--always", "-r", "-z", "--no-ext-diff", "--no-renames")
+_TREE = re.compile(rb"tree ([0-9a-f]{40})$", re.MULTILINE)
 _PARENT = re.compile(rb"^parent ([0-9a-f]{40})$", re.MULTILINE)
 
 
 class Session(BareRepository):
-    """For one thread, inside `with`. Where a child fails, git is run anew: its result or its error counts."""
+    """For one thread, inside `with`. Where a child fails, git is run anew: its result or its error counts.
+
+    Merges have a child each: `merge-tree --stdin` of git 2.39 gives no answer before its input ends.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._merging = Child(self.path, *MERGE_TREE, "--stdin")
         self._diffing = Child(self.path, *_DIFF)
         self._reading = Child(self.path, "cat-file", "--batch")
         self._tip, self._history = "", set[str]()
+
+    @property
+    def stands_on(self) -> str:
+        return self._tip
 
     def __enter__(self) -> Self:
         return self
@@ -39,7 +45,7 @@ class Session(BareRepository):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for child in (self._merging, self._diffing, self._reading):
+        for child in (self._diffing, self._reading):
             child.close()
 
     def stand_on(self, tip: str, since: str) -> None:
@@ -71,9 +77,9 @@ class Session(BareRepository):
         return [parent] if parent else super().merge_bases(a, b)
 
     @override
-    def _merge_tree(self, ours: str, theirs: str) -> Merged:
-        question = f"{check_sha(ours)} {check_sha(theirs)}\n".encode()
-        return self._asked(self._merging, question, _merge) or super()._merge_tree(ours, theirs)
+    def tree(self, commit: str) -> str:
+        found = _TREE.match(self._head(commit))
+        return found[1].decode() if found else super().tree(commit)
 
     @override
     def _diffs(self, renames: str, *pairs: tuple[str, str]) -> list[bytes]:
@@ -93,9 +99,13 @@ class Session(BareRepository):
         """
         if sha in self._history:
             return None
-        commit = self._asked(self._reading, f"{check_sha(sha)}\n".encode(), _commit) or b""
-        parents = [found.decode() for found in _PARENT.findall(commit.partition(b"\n\n")[0])]
+        parents = [found.decode() for found in _PARENT.findall(self._head(sha))]
         return parents[0] if len(parents) == 1 and parents[0] in self._history else None
+
+    def _head(self, sha: str) -> bytes:
+        """The lines of a commit before its message; none where the child failed."""
+        commit = self._asked(self._reading, f"{check_sha(sha)}\n".encode(), _commit) or b""
+        return commit.partition(b"\n\n")[0]
 
     def _asked(self, child: Child, question: bytes, read: Callable[[bytes], T | None]) -> T | None:
         try:
@@ -103,17 +113,6 @@ class Session(BareRepository):
         except ChildFailed as error:
             logger.warning("A git child of the merge queue failed, so git is run anew: %s", error)
             return None
-
-
-def _merge(raw: bytes) -> Merged | None:
-    """`0` for a conflict or `1`, then what a single merge prints."""
-    status, *fields = raw.split(b"\0")[:-1] or [b""]
-    if status not in {b"0", b"1", b""}:
-        raise ValueError(f"it answered {status[:40]!r}")
-    try:
-        return read_merge(fields, conflicted=status == b"0")
-    except IndexError:
-        return None
 
 
 def _commit(raw: bytes) -> bytes | None:

@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from django.utils import timezone
-
 from orchestration.adapters import storage
 from orchestration.adapters.git.runner import run_git
 from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.errors import SwarmsiteError
-from orchestration.domain.states import EntryStatus, SubtaskStatus, SwarmStatus
+from orchestration.domain.states import AttemptStatus, EntryStatus, IterationStatus, SubtaskStatus, SwarmStatus
 from orchestration.management.bench.synthetic import IDENTITY, file_name, make_repository
 from orchestration.management.bootstrap import bootstrap
 from orchestration.models import Attempt, Handoff, MergeEntry, ModelEndpoint, PlanIteration, Repository, Subtask, Swarm
+from orchestration.stages.leases import lease_end, new_token
 from orchestration.stages.merge import merge as drain
 from orchestration.stages.transition import moves
 
@@ -140,34 +139,29 @@ class Bench:
             requester=self._operator,
             endpoint=self._endpoint,
             request="Land everything.",
-            status=SwarmStatus.RUNNING,
             planning_done=True,
             base_sha=self._base,
             head_sha=self._base,
         )
         self.store.create_branch(swarm.branch, self._base)
-        PlanIteration.objects.create(swarm=swarm, number=1, status="done", finished_at=timezone.now())
+        iteration = PlanIteration.objects.create(swarm=swarm, number=1)
+        with moves(swarm) as together:
+            together.advance(swarm, SwarmStatus.RUNNING)
+            together.advance(iteration, IterationStatus.DONE)
         return swarm
 
     def _enqueue(self, swarm: Swarm, name: str, head: str) -> None:
         subtask = Subtask.objects.create(
-            swarm=swarm,
-            iteration=swarm.iterations.get(),
-            name=name,
-            instruction=f"Do {name}.",
-            status=SubtaskStatus.HANDED_OFF,
+            swarm=swarm, iteration=swarm.iterations.get(), name=name, instruction=f"Do {name}."
         )
-        attempt = Attempt.objects.create(
-            subtask=subtask,
-            number=1,
-            status="complete",
-            base_sha=self._base,
-            head_sha=head,
-            finished_at=timezone.now(),
-        )
+        attempt = Attempt.objects.create(subtask=subtask, number=1, base_sha=self._base, head_sha=head)
         Handoff.objects.create(attempt=attempt, status="complete", summary=f"Did {name}.")
         entry = MergeEntry(swarm=swarm, subtask=subtask, attempt=attempt, head_sha=head)
         with moves(swarm) as together:
+            for to in (SubtaskStatus.ASSIGNED, SubtaskStatus.RUNNING, SubtaskStatus.HANDED_OFF):
+                together.advance(subtask, to)
+            together.advance(attempt, AttemptStatus.RUNNING, lease_token=new_token(), lease_expires_at=lease_end())
+            together.advance(attempt, AttemptStatus.COMPLETE)
             entry.save()
             together.created(entry)
 
