@@ -20,9 +20,9 @@ STEPS = [
     ("before", "merge", 3),
     ("before", "commit", 4),
     ("after", "commit", 2),
-    ("before", "swap", 5),
-    ("after", "swap", 6),
-    ("before", "unpin", 7),
+    ("before", "swap", 1),
+    ("after", "swap", 1),
+    ("before", "unpin", 1),
     ("before", "publish", 1),
     ("after", "publish", 1),
 ]
