@@ -89,12 +89,16 @@ def test_while_a_planner_thinks_for_long_work_lands_and_what_builds_on_it_starts
     installation = install(answer)
     service: ScriptedService = installation.service
     process = installation.start("swarm", "run", "--repository", str(repository), "--task", "x", "--wait", "--json")
-    service.wait_for(lambda: any(one.subtask == "a-b-last" and one.turns == 1 for one in service.requests), timeout=120)
-    planners = [one for one in service.requests if one.closing == "submit_plan"]
+
+    def both() -> bool:
+        """The planner was asked again and has not answered, and the last one, which needs the others, is at work."""
+        thinks = sum(one.closing == "submit_plan" for one in service.requests) == 2
+        return thinks and any(one.subtask == "a-b-last" and one.turns == 1 for one in service.requests)
+
+    service.wait_for(both, timeout=120)
     service.release("planner")
     done = finish(process)
 
-    assert len(planners) == 2, "it was asked before the last one began, and had not answered"
     assert (done.code, done.last["landed"]) == (0, 5)
 
 
