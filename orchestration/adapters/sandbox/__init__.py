@@ -39,6 +39,7 @@ class Unavailable:
         limits: Limits = DEFAULT_LIMITS,
         network: bool = False,
         read_only: bool = False,
+        shown: tuple[Path, ...] = (),
     ) -> NoReturn:
         raise AdapterError(Failure.PERMANENT, self.reason)
 

@@ -80,8 +80,12 @@ class Sandbox(Protocol):
         limits: Limits = DEFAULT_LIMITS,
         network: bool = False,
         read_only: bool = False,
+        shown: tuple[Path, ...] = (),
     ) -> Box:
-        """A box whose isolation was checked. Raises AdapterError where the check fails."""
+        """A box whose isolation was checked. Raises AdapterError where the check fails.
+
+        The directories `shown` are seen inside where they lie outside, read-only; a socket in them can be used.
+        """
 
 
 def existing(workspace: Path) -> Path:

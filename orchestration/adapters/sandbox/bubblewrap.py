@@ -65,10 +65,11 @@ class Bubblewrap:
         limits: Limits = DEFAULT_LIMITS,
         network: bool = False,
         read_only: bool = False,
+        shown: tuple[Path, ...] = (),
     ) -> BubblewrapBox:
         if self._bwrap is None:
             raise AdapterError(Failure.PERMANENT, "bubblewrap is not installed.")
-        view = mounts.View(existing(workspace), read_only=read_only, network=network, tools=self._tools)
+        view = mounts.View(existing(workspace), read_only=read_only, network=network, tools=self._tools, shown=shown)
         box = BubblewrapBox(self._bwrap, view, limits, self._groups)
         try:
             box.verify(self._hidden)

@@ -43,6 +43,7 @@ class View:
     read_only: bool = False
     network: bool = False
     tools: tuple[Path, ...] = ()
+    shown: tuple[Path, ...] = ()
 
 
 def options(view: View, files: Mapping[str, int]) -> list[str]:
@@ -101,8 +102,8 @@ def _system(view: View) -> Iterator[str]:
     yield from ("--proc", "/proc", "--dev", "/dev")
     for path, megabytes in WRITABLE.items():
         yield from ("--perms", "1777", "--size", str(megabytes * 1024 * 1024), "--tmpfs", path)
-    for tool in view.tools:
-        yield from ("--ro-bind", str(tool), str(tool))
+    for one in (*view.tools, *view.shown):
+        yield from ("--ro-bind", str(one), str(one))
 
 
 def _sealed() -> Iterator[str]:

@@ -45,6 +45,7 @@ class Unconfined:
         limits: Limits = DEFAULT_LIMITS,
         network: bool = False,
         read_only: bool = False,
+        shown: tuple[Path, ...] = (),
     ) -> UnconfinedBox:
         return UnconfinedBox(existing(workspace), limits)
 
