@@ -72,8 +72,10 @@ class Attempt(models.Model):
     tool_calls = models.PositiveIntegerField(default=0)
     tokens = models.PositiveBigIntegerField(default=0)
     cost_usd = money()
-    reserved_tokens = models.PositiveBigIntegerField(default=0, help_text="Held back for its call in flight.")
-    reserved_usd = money(help_text="Held back for its call in flight.")
+    reserved_tokens = models.PositiveBigIntegerField(default=0, help_text="Held back for its calls in flight.")
+    reserved_usd = money(help_text="Held back for its calls in flight.")
+    reserved_steps = models.PositiveIntegerField(default=0, help_text="Its calls in flight through the HTTP gateway.")
+    gateway_hash = models.CharField(max_length=64, blank=True, help_text="SHA-256 of its token for the HTTP gateway.")
     doing = models.CharField(max_length=200, blank=True, help_text="The last tool call, for the page.")
     last_sign_at = models.DateTimeField(null=True, blank=True, help_text="Last evidence of progress.")
 
