@@ -16,6 +16,7 @@ from datetime import timedelta
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
+from orchestration.adapters.git.keeping import keeper
 from orchestration.adapters.git.session import Session
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.merging import (
@@ -76,7 +77,7 @@ def _waiting(swarm: Swarm) -> bool:
 
 
 def _drain(swarm: Swarm, lease: Held) -> None:
-    with Session(store_of(swarm).path) as store:
+    with keeper.session(store_of(swarm).path, swarm.branch) as store:
         writer = Writer(swarm, store, lease, read_policies(swarm.repository.merge_policies))
         store.break_stale_lock(swarm.branch, STALE_LOCK_S)
         try:

@@ -45,6 +45,9 @@ class Session(BareRepository):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         for child in (self._diffing, self._reading):
             child.close()
 
