@@ -17,13 +17,16 @@ class Cancellation:
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []
         self.reason = ""
+        self._error: AdapterError | None = None
 
-    def cancel(self, reason: str) -> None:
-        """Set the flag. Only the first reason is kept; a callback that was registered runs exactly once."""
+    def cancel(self, reason: str, error: AdapterError | None = None) -> None:
+        """Set the flag. Only the first reason is kept; a callback that was registered runs exactly once. `error` is
+        what check() raises where it was no cancel but a limit."""
         with self._lock:
             if self._event.is_set():
                 return
             self.reason = reason
+            self._error = error
             self._event.set()
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
@@ -38,9 +41,9 @@ class Cancellation:
         return self._event.wait(seconds)
 
     def check(self) -> None:
-        """Raises AdapterError(CANCELLED) once the flag is set."""
+        """Raises AdapterError once the flag is set: CANCELLED, or the error that set it."""
         if self._event.is_set():
-            raise AdapterError(Failure.CANCELLED, self.reason)
+            raise self._error or AdapterError(Failure.CANCELLED, self.reason)
 
     @contextmanager
     def calling(self, callback: Callable[[], None]) -> Iterator[None]:

@@ -47,3 +47,14 @@ def test_a_callback_registered_too_late_runs_at_once():
     with cancellation.calling(lambda: calls.append("late")):
         assert calls == ["late"]
     assert calls == ["late"]
+
+
+def test_a_limit_is_raised_as_what_it_was():
+    cancellation = Cancellation()
+    limit = AdapterError(Failure.BUDGET, "The swarm's budget of $5.00 is used up.")
+    cancellation.cancel(str(limit), limit)
+    cancellation.cancel("too late")
+    with pytest.raises(AdapterError, match=r"\$5\.00") as caught:
+        cancellation.check()
+    assert caught.value.kind is Failure.BUDGET
+    assert cancellation.reason == str(limit)
