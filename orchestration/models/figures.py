@@ -89,7 +89,7 @@ def _attempt(
 
 def _plan(one: PlanIteration, by_id: dict[int, Subtask], clock: _Clock) -> PlanFacts:
     parent = by_id[one.parent_id].name if one.parent_id else ""
-    return PlanFacts(one.number, one.steps, clock.at(one.started_at), clock.at(one.finished_at), parent)
+    return PlanFacts(one.number, one.steps, clock.at(one.started_at), clock.at(one.finished_at), parent, one.tool_calls)
 
 
 def _merge(entry: MergeEntry) -> MergeFacts:

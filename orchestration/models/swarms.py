@@ -102,6 +102,7 @@ class PlanIteration(models.Model):
     sent_characters = models.PositiveIntegerField(default=0)
     saved_characters = models.PositiveIntegerField(default=0, help_text="Of parts that had not changed.")
     steps = models.PositiveIntegerField(default=0)
+    tool_calls = models.PositiveIntegerField(default=0, help_text="Its looks at the repository.")
     handoffs_seen = models.PositiveIntegerField(default=0, help_text="How many handoffs the planner had been told.")
     tokens = models.PositiveBigIntegerField(default=0)
     cost_usd = money()
