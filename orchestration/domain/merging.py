@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import ceil
 
 BATCH = 64  # entries after which the queue is looked at anew, and what conflicted is tried once more
 CHAIN = 16  # entries that land under one swap of the branch
@@ -19,20 +21,63 @@ TRAILER = "MQ-Request"
 
 @dataclass(frozen=True, slots=True)
 class Queued:
+    """`owner` is whoever takes turns with others in a class: who asked, or the part of the plan that it belongs to.
+    `needs` are the entries that have to land before it or together with it."""
+
     id: int
     priority: int
     waited_s: float = 0.0
     failures: int = 0
+    owner: int = 0
+    needs: frozenset[int] = frozenset()
 
     @property
     def score(self) -> float:
         """Lower is sooner. The penalty is bounded and age is not: nothing waits for ever."""
         return self.priority - self.waited_s / AGING_S + min(self.failures * PENALTY, MOST_PENALTY)
 
+    @property
+    def grade(self) -> int:
+        """The class that it has reached."""
+        return ceil(self.score)
+
 
 def in_order(queued: Iterable[Queued]) -> list[int]:
-    """The most urgent, then the oldest: newest-first would starve."""
-    return [one.id for one in sorted(queued, key=lambda one: (one.score, one.id))]
+    """The most urgent class first; in a class the owners take turns, each with its oldest: newest-first would starve.
+
+    What an entry needs stands before it, as urgent as itself.
+    """
+    waiting = {one.id: one for one in queued}
+    ordered: dict[int, None] = {}
+    for one in _in_turns(waiting.values()):
+        for each in _with_needs(one.id, waiting):
+            ordered.setdefault(each)
+    return list(ordered)
+
+
+def _in_turns(queued: Iterable[Queued]) -> list[Queued]:
+    turns: Counter[tuple[int, int]] = Counter()
+    places: list[tuple[int, int, float, int, Queued]] = []
+    for one in sorted(queued, key=lambda one: (one.score, one.id)):
+        turn = turns[one.grade, one.owner]
+        turns[one.grade, one.owner] += 1
+        places.append((one.grade, turn, one.score, one.id, one))
+    return [one for *_, one in sorted(places, key=lambda place: place[:4])]
+
+
+def _with_needs(wanted: int, waiting: Mapping[int, Queued]) -> list[int]:
+    """Itself after all that it needs; a circle is cut where it closes."""
+    found: dict[int, None] = {}
+    seen: set[int] = set()
+    path = [(wanted, False)]
+    while path:
+        one, ready = path.pop()
+        if ready:
+            found.setdefault(one)
+        elif one in waiting and one not in seen:
+            seen.add(one)
+            path += [(one, True), *((needed, False) for needed in sorted(waiting[one].needs, reverse=True))]
+    return list(found)
 
 
 def aside_s(failures: int) -> float:

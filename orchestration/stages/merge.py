@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F
 from django.utils import timezone
 
 from orchestration.adapters.git.keeping import keeper
@@ -24,7 +24,6 @@ from orchestration.domain.merging import (
     CHAIN,
     FAILURES_IN_A_ROW,
     MAX_INFRA_FAILURES,
-    Queued,
     Recovery,
     aside_s,
     in_order,
@@ -35,6 +34,7 @@ from orchestration.domain.states import EntryStatus, SubtaskStatus, SwarmStatus
 from orchestration.models import MergeEntry, Subtask, Swarm
 from orchestration.stages.landing import Chain, Conflicted, Link, Unfaithful, begin
 from orchestration.stages.leases import Held, heartbeat, hold
+from orchestration.stages.queueing import due, waiting
 from orchestration.stages.rows import store_of
 from orchestration.stages.transition import Moves, Superseded, moves, status_of
 
@@ -66,14 +66,9 @@ def merge(swarm_id: int) -> None:
                 _drain(swarm, lease)
 
 
-def _due(swarm: Swarm) -> QuerySet[MergeEntry]:
-    due = Q(not_before__isnull=True) | Q(not_before__lte=timezone.now())
-    return swarm.merge_entries.filter(due, status=EntryStatus.QUEUED)
-
-
 def _waiting(swarm: Swarm) -> bool:
     """Asked again after the lease was given back: an entry that came meanwhile found it taken."""
-    return _due(swarm).exists() or swarm.merge_entries.filter(status=EntryStatus.MERGING).exists()
+    return due(swarm).exists() or swarm.merge_entries.filter(status=EntryStatus.MERGING).exists()
 
 
 def _drain(swarm: Swarm, lease: Held) -> None:
@@ -105,10 +100,7 @@ def _recover(writer: Writer, reason: str = "") -> None:
 def _batch(swarm: Swarm) -> list[MergeEntry]:
     """Who is to be merged next, in order; what came back to the queue of a cancelled swarm is not."""
     swarm.refresh_from_db(fields=["status", "status_reason"])
-    now = timezone.now()
-    rows = _due(swarm).values_list("pk", "priority", "enqueued_at", "infra_failures")
-    queued = [Queued(pk, priority, (now - since).total_seconds(), failed) for pk, priority, since, failed in rows]
-    chosen = in_order(queued)[:BATCH]
+    chosen = in_order(waiting(swarm))[:BATCH]
     entries = MergeEntry.objects.select_related("subtask__swarm", "attempt__handoff").in_bulk(chosen)
     return [entries[pk] for pk in chosen if pk in entries]
 
