@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from orchestration.models.accounts import Membership, Team, User
+from orchestration.models.accounts import ApiToken, Membership, Team, User
 from orchestration.models.checks import CheckRun
 from orchestration.models.events import Event
 from orchestration.models.leases import Lease
 from orchestration.models.merges import MergeEntry
 from orchestration.models.repositories import ModelEndpoint, Repository
+from orchestration.models.sharing import CacheEntry, SharedResult
 from orchestration.models.swarms import ModelCall, PlanIteration, Swarm
 from orchestration.models.work import Artifact, Attempt, Handoff, Step, Subtask
 
 __all__ = [
+    "ApiToken",
     "Artifact",
     "Attempt",
+    "CacheEntry",
     "CheckRun",
     "Event",
     "Handoff",
@@ -24,6 +27,7 @@ __all__ = [
     "ModelEndpoint",
     "PlanIteration",
     "Repository",
+    "SharedResult",
     "Step",
     "Subtask",
     "Swarm",

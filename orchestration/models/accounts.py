@@ -26,6 +26,24 @@ class User(AbstractUser):
         return Team.objects.filter(memberships__user=self, memberships__role__in=roles_for(action))
 
 
+class ApiToken(models.Model):
+    """Lets a program act as its user, with the user's own rights. The token itself is shown once and kept nowhere."""
+
+    public_id = public_id()
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=80)
+    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the token.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [models.UniqueConstraint(fields=["user", "name"], name="api_token_name_unique")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Team(models.Model):
     public_id = public_id()
     name = models.CharField(max_length=80, unique=True)

@@ -31,6 +31,7 @@ class Subtask(models.Model):
 
     status = status_field(SubtaskStatus, SubtaskStatus.PENDING)
     status_reason = models.TextField(blank=True)
+    cache = models.CharField(max_length=4, blank=True, help_text="hit or miss; empty: the cache was not asked.")
     wait_reason = models.TextField(blank=True, help_text="Why a pending subtask does not run yet.")
     not_before = models.DateTimeField(null=True, blank=True, help_text="When a retry may start.")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -63,6 +64,9 @@ class Attempt(models.Model):
     status = status_field(AttemptStatus, AttemptStatus.ASSIGNED)
     status_reason = models.TextField(blank=True)
     failure = models.CharField(max_length=10, blank=True, help_text="domain.errors.Failure of a failed attempt.")
+    cached_from = models.CharField(
+        max_length=12, blank=True, help_text="The attempt whose result the cache gave; empty: an agent ran."
+    )
     lease_token = models.CharField(max_length=40, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
 
