@@ -75,9 +75,10 @@ NUDGES: Mapping[str, tuple[Stage, ...]] = {
     "swarm.planning": (Stage.PLAN,),
     "swarm.running": (Stage.DISPATCH, Stage.PLAN, Stage.MERGE),
     "swarm.steered": (Stage.DISPATCH, Stage.PLAN),
+    "swarm.noted": (Stage.DISPATCH,),  # where it is that planning ended, nothing else would wake the end
     "swarm.finalizing": (Stage.FINISH,),
     "plan.done": _COLLECT,
-    "plan.failed": (Stage.PLAN, Stage.SUBPLAN, Stage.DISPATCH),
+    "plan.failed": _COLLECT,
     "plan.lost": (Stage.PLAN, Stage.SUBPLAN),
     "subtask.pending": (Stage.DISPATCH,),
     "subtask.waiting": (Stage.SUBPLAN,),

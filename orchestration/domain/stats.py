@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestration.domain.states import ATTEMPT_LIVE, AttemptStatus, EntryStatus
+from orchestration.domain.states import AttemptStatus, EntryStatus
 
+FAILED = frozenset({AttemptStatus.FAILED, AttemptStatus.TIMED_OUT, AttemptStatus.PARTIAL, AttemptStatus.BLOCKED})
+# By a person, at a budget's end, or with the process that ran it: nobody's failure.
+STOPPED = frozenset({AttemptStatus.CANCELLED, AttemptStatus.LOST})
 COMPARISON = (
     "An estimate: the times of all attempts and planner calls added up, as if a single agent had worked alone. "
     "No single agent was really run."
@@ -40,6 +43,7 @@ class PlanFacts:
     start: float
     end: float
     parent: str = ""
+    tool_calls: int = 0  # its looks at the repository
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +101,9 @@ def statistics(executed: Executed) -> dict[str, Any]:
     return {
         "subagents_spawned": len(attempts),
         "subagents_completed": sum(one.status is AttemptStatus.COMPLETE for one in attempts),
-        "subagents_failed": sum(
-            one.status not in ATTEMPT_LIVE and one.status is not AttemptStatus.COMPLETE for one in attempts
-        ),
-        "total_tool_calls": sum(one.tool_calls for one in attempts),
+        "subagents_failed": sum(one.status in FAILED for one in attempts),
+        "subagents_stopped": sum(one.status in STOPPED for one in attempts),
+        "total_tool_calls": sum(one.tool_calls for one in pieces),
         "critical_path": list(dict.fromkeys(link.name for link in chain if link.kind == "attempt")),
         "critical_chain": [_told(link) for link in chain],
         "critical_path_steps": sum(link.steps for link in chain),

@@ -38,6 +38,7 @@ def test_nothing_has_happened_yet():
         "subagents_spawned": 0,
         "subagents_completed": 0,
         "subagents_failed": 0,
+        "subagents_stopped": 0,
         "total_tool_calls": 0,
         "critical_path": [],
         "critical_chain": [],
@@ -141,13 +142,19 @@ def test_a_chain_runs_through_the_parts_of_a_split_subtask():
 
 
 @pytest.mark.parametrize("status", AttemptStatus)
-def test_an_attempt_is_completed_failed_or_still_going(status: AttemptStatus):
+def test_an_attempt_is_completed_failed_stopped_or_still_going(status: AttemptStatus):
     figures = statistics(Executed(wall_s=1.0, attempts=[attempt("a", status=status)]))
-    counted = (figures["subagents_completed"], figures["subagents_failed"])
+    counted = [figures[f"subagents_{end}"] for end in ("completed", "failed", "stopped")]
+    stopped = status in {AttemptStatus.CANCELLED, AttemptStatus.LOST}
     if status is AttemptStatus.COMPLETE:
-        assert counted == (1, 0)
+        assert counted == [1, 0, 0]
     else:
-        assert counted == ((0, 0) if status in ATTEMPT_LIVE else (0, 1))
+        assert counted == ([0, 0, 0] if status in ATTEMPT_LIVE else [0, not stopped, stopped])
+
+
+def test_a_planners_looks_are_tool_calls_too():
+    plans = [PlanFacts(1, 2, 0.0, 1.0, tool_calls=3), PlanFacts(2, 1, 1.0, 2.0, parent="a", tool_calls=1)]
+    assert statistics(Executed(wall_s=2.0, attempts=[attempt("a")], plans=plans))["total_tool_calls"] == 5
 
 
 def test_merges_are_counted_and_their_waits_measured():
