@@ -12,8 +12,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from orchestration.adapters.git.directory import GitDirectory
+from orchestration.adapters.git.runner import is_sha
 from orchestration.domain.errors import AdapterError, Failure
 
 
@@ -42,6 +44,21 @@ class Objects(GitDirectory):
         """Wherever it was before."""
         _appear(self.path / ref, f"{sha}\n".encode(), mode=0o644)
 
+    def swap_ref(self, ref: str, new: str, old: str) -> bool | None:
+        """Under the lock that git takes for it. None where git is to do it: the ref is packed, or somebody has it."""
+        path, lock = self.path / ref, self.path / f"{ref}.lock"
+        with _told(path), suppress(FileExistsError, FileNotFoundError), _created(lock) as file:
+            now = self.read_ref(ref)
+            if now == old:
+                file.write(f"{new}\n".encode())
+                file.flush()
+                os.fsync(file.fileno())
+                lock.replace(path)
+                return True
+            if now is not None and is_sha(now):
+                return False
+        return None
+
     def remove_ref(self, ref: str) -> None:
         with _told(self.path / ref), suppress(FileNotFoundError):
             (self.path / ref).unlink()
@@ -58,16 +75,25 @@ def _appear(path: Path, content: bytes, *, mode: int) -> None:
     with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         growing = path.with_name(f"{path.name}.{secrets.token_hex(8)}.lock")
-        descriptor = os.open(growing, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+        with _created(growing, mode) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
             growing.replace(path)
-        except BaseException:
-            growing.unlink(missing_ok=True)
-            raise
+
+
+@contextmanager
+def _created(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A file that was not there before, and is not afterwards unless it was renamed. FileExistsError: it was."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        made = os.fstat(descriptor).st_ino
+        try:
+            yield file
+        finally:
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == made:
+                    path.unlink()
 
 
 @contextmanager

@@ -44,7 +44,12 @@ class References(Objects):
 
     def swap(self, branch: str, new: str, old: str) -> bool:
         """Move the branch from `old` to `new`; False when it was not at `old`."""
-        result = self._update(check_branch(branch), new, check_sha(old))
+        ref = check_branch(branch)
+        if self.has_loose(check_sha(new)):  # git looks whether it is there at all
+            swapped = self.swap_ref(ref, new, check_sha(old))
+            if swapped is not None:
+                return swapped
+        result = self._update(ref, new, check_sha(old))
         if result.code and not _MOVED.search(result.stderr):
             raise _refused(result)
         return result.code == 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.adapters.git.store import BareRepository
+from orchestration.adapters.git.store import BareRepository, Person
 from orchestration.domain.errors import AdapterError, InvalidInput
 
 
@@ -157,3 +157,75 @@ def test_only_full_ids_reach_git(store: BareRepository, sha: str):
 def test_pins_stay_in_their_namespace(store: BareRepository, namespace: str):
     with pytest.raises(InvalidInput):
         store.pins(namespace)
+
+
+def git_started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    started: list[str] = []
+    run = BareRepository.run
+
+    def noted(store: BareRepository, *args: str, **how: Any) -> Any:
+        started.append(args[0])
+        return run(store, *args, **how)
+
+    monkeypatch.setattr(BareRepository, "run", noted)
+    return started
+
+
+def loose(store: BareRepository, parent: str, when: Any, name: str = "new") -> str:
+    tree = store.run("rev-parse", f"{parent}^{{tree}}").text.strip()
+    who = Person("Queue", "queue@swarm.example")
+    return store.commit(tree, (parent,), name, author=who, committer=who, when=when)
+
+
+def test_a_loose_branch_is_swapped_without_a_child(
+    store: BareRepository, two: tuple[str, str], when: Any, monkeypatch: pytest.MonkeyPatch
+):
+    store.create_branch("swarm/x", two[0])
+    new, later = loose(store, two[0], when), loose(store, two[0], when, "later")
+    started = git_started(monkeypatch)
+    assert store.swap("swarm/x", new, two[0])
+    assert not store.swap("swarm/x", later, two[0])
+    assert started == []
+    assert store.run("rev-parse", "refs/heads/swarm/x").text.strip() == new
+    assert not list((store.path / "refs/heads/swarm").glob("*.lock"))
+
+
+def test_a_packed_branch_is_swapped_by_git(
+    store: BareRepository, two: tuple[str, str], when: Any, monkeypatch: pytest.MonkeyPatch
+):
+    store.create_branch("swarm/x", two[0])
+    new = loose(store, two[0], when)
+    store.run("pack-refs", "--all")
+    started = git_started(monkeypatch)
+    assert not store.swap("swarm/x", new, two[1])
+    assert store.swap("swarm/x", new, two[0])
+    assert started == ["update-ref", "update-ref"]
+    assert store.tip("swarm/x") == new
+
+
+def test_a_swap_leaves_the_lock_of_somebody_else_alone(store: BareRepository, two: tuple[str, str], when: Any):
+    store.create_branch("swarm/x", two[0])
+    lock = store.path / "refs/heads/swarm/x.lock"
+    lock.touch()
+    with pytest.raises(AdapterError, match="lock"):
+        store.swap("swarm/x", loose(store, two[0], when), two[0])
+    assert lock.exists()
+    assert store.tip("swarm/x") == two[0]
+
+
+def test_our_swaps_and_those_of_git_shut_each_other_out(store: BareRepository, two: tuple[str, str], when: Any):
+    """Each moves the branch to a commit of its own; whoever says that it moved it did so alone."""
+    store.create_branch("swarm/x", two[0])
+    mine = [loose(store, two[0], when, f"{number}") for number in range(16)]
+
+    def swap(number: int) -> bool:
+        if number % 2:
+            return store._update("refs/heads/swarm/x", mine[number], two[0]).code == 0
+        with contextlib.suppress(AdapterError):
+            return store.swap("swarm/x", mine[number], two[0])
+        return False
+
+    with ThreadPoolExecutor(8) as threads:
+        moved = list(threads.map(swap, range(16)))
+    assert sum(moved) == 1
+    assert store.tip("swarm/x") == mine[moved.index(True)]
