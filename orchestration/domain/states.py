@@ -68,9 +68,28 @@ class IterationStatus(StrEnum):
     LOST = "lost"
 
 
-Status = SwarmStatus | SubtaskStatus | AttemptStatus | EntryStatus | IterationStatus
+class DeliveryStatus(StrEnum):
+    """Of a message to one listener."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"  # it was in a request that was sent
+    ANSWERED = "answered"  # and the model has answered that request
+    EXPIRED = "expired"  # what it was for has ended
+
+
+class QuestionStatus(StrEnum):
+    OPEN = "open"
+    ANSWERED = "answered"
+    EXPIRED = "expired"  # nobody answered in time
+    WITHDRAWN = "withdrawn"  # nobody waits for the answer any more
+
+
+Status = (
+    SwarmStatus | SubtaskStatus | AttemptStatus | EntryStatus | IterationStatus | DeliveryStatus | QuestionStatus
+)
 
 S, T, A, E, I = SwarmStatus, SubtaskStatus, AttemptStatus, EntryStatus, IterationStatus  # noqa: E741
+D, Q = DeliveryStatus, QuestionStatus
 
 # One table a kind: words of different kinds that read the same are equal in Python, and would fall together.
 _SWARM: Mapping[Status, frozenset[Status]] = {
@@ -102,7 +121,7 @@ _SUBTASK: Mapping[Status, frozenset[Status]] = {
 _ATTEMPT: Mapping[Status, frozenset[Status]] = {
     A.ASSIGNED: frozenset({A.RUNNING, A.COMPLETE, A.FAILED, A.CANCELLED, A.LOST}),
     A.RUNNING: frozenset({A.WAITING, A.COMPLETE, A.PARTIAL, A.BLOCKED, A.FAILED, A.TIMED_OUT, A.CANCELLED, A.LOST}),
-    A.WAITING: frozenset({A.RUNNING, A.FAILED, A.TIMED_OUT, A.CANCELLED, A.LOST}),
+    A.WAITING: frozenset({A.ASSIGNED, A.FAILED, A.TIMED_OUT, A.CANCELLED, A.LOST}),
     A.COMPLETE: frozenset(),
     A.PARTIAL: frozenset(),
     A.BLOCKED: frozenset(),
@@ -127,6 +146,19 @@ _ITERATION: Mapping[Status, frozenset[Status]] = {
     I.FAILED: frozenset(),
     I.LOST: frozenset(),
 }
+# A conversation may end before its subtask does: the next one is told again.
+_DELIVERY: Mapping[Status, frozenset[Status]] = {
+    D.WAITING: frozenset({D.DELIVERED, D.EXPIRED}),
+    D.DELIVERED: frozenset({D.WAITING, D.ANSWERED, D.EXPIRED}),
+    D.ANSWERED: frozenset({D.WAITING}),
+    D.EXPIRED: frozenset(),
+}
+_QUESTION: Mapping[Status, frozenset[Status]] = {
+    Q.OPEN: frozenset({Q.ANSWERED, Q.EXPIRED, Q.WITHDRAWN}),
+    Q.ANSWERED: frozenset(),
+    Q.EXPIRED: frozenset(),
+    Q.WITHDRAWN: frozenset({Q.OPEN}),  # somebody asks it again
+}
 
 TRANSITIONS: Mapping[type[Status], Mapping[Status, frozenset[Status]]] = {
     SwarmStatus: _SWARM,
@@ -134,6 +166,8 @@ TRANSITIONS: Mapping[type[Status], Mapping[Status, frozenset[Status]]] = {
     AttemptStatus: _ATTEMPT,
     EntryStatus: _ENTRY,
     IterationStatus: _ITERATION,
+    DeliveryStatus: _DELIVERY,
+    QuestionStatus: _QUESTION,
 }
 
 # Where a row of each kind begins.
@@ -143,6 +177,8 @@ INITIAL: Mapping[type[Status], Status] = {
     AttemptStatus: A.ASSIGNED,
     EntryStatus: E.QUEUED,
     IterationStatus: I.RUNNING,
+    DeliveryStatus: D.WAITING,
+    QuestionStatus: Q.OPEN,
 }
 
 SWARM_OVER = frozenset({S.SUCCEEDED, S.PARTLY_SUCCEEDED, S.FAILED, S.CANCELLED})

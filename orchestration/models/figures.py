@@ -110,6 +110,9 @@ def usage_of(swarm: Swarm) -> list[Usage]:
         got=Sum("output_tokens"),
         cost=Sum("cost_usd"),
         guessed=Count("pk", filter=Q(estimated=True)),
+        tried=Sum("retries"),
+        too_many=Sum("refused"),
+        waited=Sum("waited_ms"),
     )
     return [
         Usage(
@@ -120,6 +123,9 @@ def usage_of(swarm: Swarm) -> list[Usage]:
             output_tokens=row["got"],
             cost_usd=float(row["cost"]),
             estimated_calls=row["guessed"],
+            retries=row["tried"],
+            refused=row["too_many"],
+            waited_s=row["waited"] / 1000,
         )
         for row in summed
     ]

@@ -147,6 +147,8 @@ class ModelCall(models.Model):
     cost_usd = money()
     latency_ms = models.PositiveIntegerField(default=0)
     retries = models.PositiveSmallIntegerField(default=0)
+    refused = models.PositiveSmallIntegerField(default=0, help_text="Of these, how often it was too many at once.")
+    waited_ms = models.PositiveIntegerField(default=0, help_text="For a place, a pace, and between tries.")
     detour = models.TextField(blank=True, help_text="Why endpoints that come before this one did not answer.")
     at = models.DateTimeField(auto_now_add=True)
 
