@@ -74,6 +74,8 @@ class _Call:
     answers_seen: int = -1
     tries: int = 0  # that failed
     counted: int = 0  # those of them that use up the retries
+    refused: int = 0  # those of them that were too many for a service
+    waited_s: float = 0.0  # for a place, for a service's pace, and between tries
     trouble: str = ""
 
     def body(self, endpoint: Endpoint) -> bytes:
@@ -210,6 +212,7 @@ class Gateway:
         call.trouble = str(error)
         if not queueing:
             log.warning("%s: %s Trying again in %.1f s.", call.purpose, error, delay)
+            call.waited_s += delay
             await asyncio.sleep(delay)
 
     async def _round(self, call: _Call) -> Reply:
@@ -227,7 +230,9 @@ class Gateway:
                 call.tries += 1
                 errors.append(error)
             else:
-                return replace(reply, retries=call.tries, detour=" ".join(map(str, errors)))
+                waited_ms = round(call.waited_s * 1000)
+                told = " ".join(map(str, errors))
+                return replace(reply, retries=call.tries, refused=call.refused, waited_ms=waited_ms, detour=told)
         raise _together(errors)
 
     async def _once(self, call: _Call, endpoint: Endpoint, *, last: bool) -> Reply:
@@ -237,7 +242,9 @@ class Gateway:
             message = f"{place(endpoint)} wants nothing for {held_for_s:.0f} s."
             raise Busy(message, retry_after_s=held_for_s, rate_limited=True)
         body, key, provider = call.body(endpoint), read_key(endpoint, os.environ), self._provider(endpoint)
+        asked = time.monotonic()
         async with limiter.slot() as epoch:
+            call.waited_s += time.monotonic() - asked
             try:
                 heard = limiter.headers_of_a_call()
                 reply = await provider.complete(
@@ -255,6 +262,7 @@ class Gateway:
         limiter = self._limiters[endpoint.place]
         limiter.failed(str(error))
         if isinstance(error, Busy) and error.rate_limited:
+            call.refused += 1
             said = error.retry_after_s
             limiter.refused(epoch, call.retries.longest_s(call.counted) if said is None else said)
         elif not isinstance(error, RequestRefused):

@@ -65,7 +65,8 @@ class Usage:
 class Reply:
     """One whole answer. `finish_reason` is stop, tool_calls, length, content_filter or the service's own.
 
-    `detour` says why endpoints that come before the one that answered did not.
+    `detour` says why endpoints that come before the one that answered did not; `refused` counts the tries that were
+    too many for a service, `waited_ms` is what all tries waited before they could be made.
     """
 
     text: str
@@ -81,6 +82,8 @@ class Reply:
     endpoint_id: str = ""
     detour: str = ""
     streamed: bool = True
+    refused: int = 0
+    waited_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

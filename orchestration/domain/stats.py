@@ -66,6 +66,9 @@ class Usage:
     output_tokens: int
     cost_usd: float
     estimated_calls: int
+    retries: int = 0  # tries before the one that was answered
+    refused: int = 0  # of these, because the service wanted fewer calls
+    waited_s: float = 0.0  # of all its calls together: for a place, for the service's pace, and between tries
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def statistics(executed: Executed) -> dict[str, Any]:
         "comparison": COMPARISON,
         "levels": _levels(attempts, wall),
         "usage": [_usage(one) for one in executed.usage],
+        "rate_limit": _rate_limit(executed.usage),
         "merges": _merges(executed.merges),
     }
 
@@ -222,6 +226,16 @@ def _usage(one: Usage) -> dict[str, Any]:
         "output_tokens": one.output_tokens,
         "cost_usd": round(one.cost_usd, 6),
         "estimated_calls": one.estimated_calls,
+    }
+
+
+def _rate_limit(usage: Sequence[Usage]) -> dict[str, Any]:
+    """Of the calls that were answered."""
+    return {
+        "calls": sum(one.calls for one in usage),
+        "retries": sum(one.retries for one in usage),
+        "refused": sum(one.refused for one in usage),
+        "waited_s": round(sum(one.waited_s for one in usage), 3),
     }
 
 

@@ -63,7 +63,7 @@ def whole(swarm: Swarm) -> dict[str, Any]:
             swarm.check_runs.filter(attempt=None).values("command", "passed", "exit_code", "sha", "duration_ms")
         ),
         "artifacts": list(swarm.artifacts.values("public_id", "type", "name", "mime", "sha256", "size")),
-        "stats": swarm.stats or statistics_of(swarm),
+        "statistics": swarm.stats or statistics_of(swarm),
     }
 
 

@@ -91,6 +91,8 @@ def book(swarm: Swarm, reply: Reply, *, on: Spender) -> None:
             cost_usd=reply.cost_usd,
             latency_ms=reply.latency_ms,
             retries=reply.retries,
+            refused=reply.refused,
+            waited_ms=reply.waited_ms,
         )
         Swarm.objects.filter(pk=swarm.pk).update(**spent, **freed)
 

@@ -50,6 +50,7 @@ def test_nothing_has_happened_yet():
         "comparison": COMPARISON,
         "levels": [],
         "usage": [],
+        "rate_limit": {"calls": 0, "retries": 0, "refused": 0, "waited_s": 0.0},
         "merges": {"landed": 0, "conflicted": 0, "rejected": 0},
     }
 

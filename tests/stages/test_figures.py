@@ -93,7 +93,7 @@ def test_usage_is_by_role_and_endpoint(swarm: Swarm):
 
 
 def test_the_page_and_the_command_line_tell_the_same(swarm: Swarm):
-    told = whole(swarm)["stats"]
+    told = whole(swarm)["statistics"]
     assert json.loads(json.dumps(told)) == SwarmPanels(swarm, may_steer=False).stats
 
 
