@@ -84,9 +84,7 @@ class QuestionStatus(StrEnum):
     WITHDRAWN = "withdrawn"  # nobody waits for the answer any more
 
 
-Status = (
-    SwarmStatus | SubtaskStatus | AttemptStatus | EntryStatus | IterationStatus | DeliveryStatus | QuestionStatus
-)
+Status = SwarmStatus | SubtaskStatus | AttemptStatus | EntryStatus | IterationStatus | DeliveryStatus | QuestionStatus
 
 S, T, A, E, I = SwarmStatus, SubtaskStatus, AttemptStatus, EntryStatus, IterationStatus  # noqa: E741
 D, Q = DeliveryStatus, QuestionStatus

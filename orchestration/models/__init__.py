@@ -9,6 +9,7 @@ from orchestration.models.leases import Lease
 from orchestration.models.merges import MergeEntry
 from orchestration.models.repositories import ModelEndpoint, Repository
 from orchestration.models.sharing import CacheEntry, SharedResult
+from orchestration.models.steering import Delivery, Message, Question, Suspension
 from orchestration.models.swarms import ModelCall, PlanIteration, Swarm
 from orchestration.models.work import Artifact, Attempt, Handoff, Step, Subtask
 
@@ -18,18 +19,22 @@ __all__ = [
     "Attempt",
     "CacheEntry",
     "CheckRun",
+    "Delivery",
     "Event",
     "Handoff",
     "Lease",
     "Membership",
     "MergeEntry",
+    "Message",
     "ModelCall",
     "ModelEndpoint",
     "PlanIteration",
+    "Question",
     "Repository",
     "SharedResult",
     "Step",
     "Subtask",
+    "Suspension",
     "Swarm",
     "Team",
     "User",

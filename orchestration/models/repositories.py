@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils import timezone
 
 from orchestration.domain.endpoints import ModelRole, read_roles
 from orchestration.domain.errors import InvalidInput
@@ -62,6 +63,8 @@ class Repository(models.Model):
         default=False, help_text="An operator vouches for a local path outside SWARM_LOCAL_REPOSITORIES."
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    looked_after_at = models.DateTimeField(default=timezone.now, editable=False)
+    packed_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         verbose_name_plural = "repositories"

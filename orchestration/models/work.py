@@ -82,6 +82,15 @@ class Attempt(models.Model):
     gateway_hash = models.CharField(max_length=64, blank=True, help_text="SHA-256 of its token for the HTTP gateway.")
     doing = models.CharField(max_length=200, blank=True, help_text="The last tool call, for the page.")
     last_sign_at = models.DateTimeField(null=True, blank=True, help_text="Last evidence of progress.")
+    question = models.ForeignKey(
+        "orchestration.Question",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="askers",
+        help_text="Whose answer it waits for, or waited for last.",
+    )
+    waiting_since = models.DateTimeField(null=True, blank=True, help_text="Set while it waits for a person.")
+    waited_ms = models.PositiveBigIntegerField(default=0, help_text="What its waits for people took: no work.")
 
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
