@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from orchestration.domain.errors import SwarmsiteError
+from orchestration.management.bench.gating import gate
 from orchestration.management.bench.isolated import isolated
 from orchestration.management.bench.merging import merge, merge_conflicts
 from orchestration.management.bench.schedule import schedule
@@ -21,6 +22,7 @@ Bench = Callable[[Mapping[str, Any]], dict[str, Any]]
 BENCHES: Mapping[str, tuple[Bench, str]] = {
     "merge": (merge, "the merge queue beside git's own plumbing"),
     "merge-conflicts": (merge_conflicts, "the merge queue where a third of the branches conflict"),
+    "gate": (gate, "how many gates the merge queue needs where 5 of 100 entries are bad"),
     "schedule": (schedule, "a whole swarm on the real engine with a simulated model"),
     "start": (start, "how soon the site shows its first page"),
 }
