@@ -6,13 +6,13 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
-from orchestration.adapters.sandbox.boxes import DEFAULT_LIMITS, Box, CommandResult, Limits, Sandbox
+from orchestration.adapters.sandbox.boxes import DEFAULT_LIMITS, Box, CommandResult, Limits, Program, Sandbox
 from orchestration.adapters.sandbox.bubblewrap import Bubblewrap
 from orchestration.adapters.sandbox.late import LateBox
 from orchestration.adapters.sandbox.unconfined import Unconfined
 from orchestration.domain.errors import AdapterError, Failure
 
-__all__ = ["Box", "CommandResult", "LateBox", "Limits", "Sandbox", "Unavailable", "choose_sandbox"]
+__all__ = ["Box", "CommandResult", "LateBox", "Limits", "Program", "Sandbox", "Unavailable", "choose_sandbox"]
 
 INSTALL = (
     "Install bubblewrap 0.8 or newer (Debian and Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap) "

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.sandbox.child import Child
 from orchestration.domain.errors import AdapterError, Failure
 
 
@@ -27,6 +29,20 @@ DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
+class Program:
+    """A command with what it is given beside the workspace. `files` lie beneath its home, which is its own and gone
+    with it; `environment` comes on top of the box's; `input` is what it reads where nobody talks to it."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    input: bytes = field(default=b"", repr=False)
+
+
+Command = str | Sequence[str] | Program
+
+
+@dataclass(frozen=True, slots=True)
 class CommandResult:
     """How a command ended: `exit_code` is None where we killed it, `limit` says which limit it met."""
 
@@ -41,13 +57,16 @@ class CommandResult:
 class Box(Protocol):
     """One workspace with a fence around it."""
 
-    def run(
-        self, command: str | Sequence[str], *, timeout_s: float, cancellation: Cancellation | None = None
-    ) -> CommandResult:
+    def run(self, command: Command, *, timeout_s: float, cancellation: Cancellation | None = None) -> CommandResult:
         """Run it in the workspace; a str goes to a shell. When this returns or raises, nothing of it lives on.
 
         A cancel raises AdapterError(CANCELLED), a sandbox that does not work AdapterError of another kind; how
         the command itself ends never raises.
+        """
+
+    def start(self, program: Program, *, cancellation: Cancellation) -> AbstractContextManager[Child]:
+        """The running program, to be talked to from this thread; its `input` is not used. On leaving, nothing of it
+        lives on. Raises AdapterError where it does not start.
         """
 
     def close(self) -> None:

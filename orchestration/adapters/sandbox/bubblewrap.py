@@ -6,14 +6,18 @@ import os
 import resource
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.sandbox import cgroups, isolation, mounts, watching
-from orchestration.adapters.sandbox.boxes import DEFAULT_LIMITS, CommandResult, Limits, existing
+from orchestration.adapters.sandbox.boxes import DEFAULT_LIMITS, Command, CommandResult, Limits, Program, existing
+from orchestration.adapters.sandbox.child import Child, Pipes, talking
 from orchestration.adapters.sandbox.commands import LONGEST_ARGUMENT, arguments, require_short, shell
 from orchestration.adapters.sandbox.launch import Launch
 from orchestration.adapters.sandbox.output import BoundedOutput
@@ -93,21 +97,35 @@ class BubblewrapBox:
         self._resources = _resources(limits, groups)
         self._closed = False
 
-    def run(
-        self, command: str | Sequence[str], *, timeout_s: float, cancellation: Cancellation | None = None
-    ) -> CommandResult:
-        if self._closed:
-            raise AdapterError(Failure.PERMANENT, "The sandbox of this workspace was closed.")
+    def run(self, command: Command, *, timeout_s: float, cancellation: Cancellation | None = None) -> CommandResult:
+        self._require_open()
         return self._run(command, timeout_s, cancellation or Cancellation(), self._limits.output_bytes)
 
-    def _run(
-        self, command: str | Sequence[str], timeout_s: float, cancellation: Cancellation, output_bytes: int
-    ) -> CommandResult:
+    @contextmanager
+    def start(self, program: Program, *, cancellation: Cancellation) -> Iterator[Child]:
+        self._require_open()
         cancellation.check()
+        before = self._group.met()
+        with self._launch(program, None) as launch:
+            self._confine(launch)
+            pipes = Pipes(launch.input, launch.output, launch.errors, launch.exited)
+            with talking(pipes, cancellation, launch.end, partial(self._met_since, before)) as child:
+                yield child
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise AdapterError(Failure.PERMANENT, "The sandbox of this workspace was closed.")
+
+    def _launch(self, command: Command, input_: bytes | None) -> Launch:
         vector, files = self._vector(command)
+        more = command.environment if isinstance(command, Program) else {}
+        return Launch(self._bwrap, partial(self._options, more), files, [*FIRST, *vector], input_=input_)
+
+    def _run(self, command: Command, timeout_s: float, cancellation: Cancellation, output_bytes: int) -> CommandResult:
+        cancellation.check()
         before = self._group.met()
         sink = BoundedOutput(output_bytes)
-        with Launch(self._bwrap, self._options, files, [*FIRST, *vector]) as launch:
+        with self._launch(command, command.input if isinstance(command, Program) else b"") as launch:
             started = time.monotonic()
             end = self._follow(launch, sink, timeout_s, cancellation)
             code = launch.exit_code()
@@ -121,11 +139,7 @@ class BubblewrapBox:
     def _follow(
         self, launch: Launch, sink: BoundedOutput, timeout_s: float, cancellation: Cancellation
     ) -> watching.End:
-        try:
-            self._group.add(launch.first)
-        except OSError as error:
-            raise AdapterError(Failure.TRANSIENT, f"A control group took no process: {error}") from error
-        launch.release(self._resources)
+        self._confine(launch)
         end = watching.watch(
             launch.output, launch.exited, sink, timeout_s=timeout_s, kill=launch.kill, cancellation=cancellation
         )
@@ -133,13 +147,23 @@ class BubblewrapBox:
         watching.drain(launch.output, sink)
         return end
 
-    def _options(self, files: Mapping[str, int]) -> list[str]:
-        return mounts.options(self._view, files)
+    def _confine(self, launch: Launch) -> None:
+        """Bound its first process, and with that all of it, before it goes on."""
+        try:
+            self._group.add(launch.first)
+        except OSError as error:
+            raise AdapterError(Failure.TRANSIENT, f"A control group took no process: {error}") from error
+        launch.release(self._resources)
 
-    def _vector(self, command: str | Sequence[str]) -> tuple[list[bytes], dict[str, bytes]]:
+    def _options(self, more: Mapping[str, str], files: Mapping[str, int]) -> list[str]:
+        return mounts.options(replace(self._view, more=more), files)
+
+    def _vector(self, command: Command) -> tuple[list[bytes], dict[str, bytes]]:
         """The vector, and the files to show inside. A shell's text that the kernel refuses becomes a file."""
-        vector = arguments(command)
+        vector = arguments(command.command if isinstance(command, Program) else command)
         files = {path: text.encode() for path, text in mounts.STUBS.items()}
+        if isinstance(command, Program):
+            files |= {f"{mounts.HOME}/{path}": text.encode() for path, text in command.files.items()}
         if isinstance(command, str) and len(vector[-1]) > LONGEST_ARGUMENT:
             files[mounts.SCRIPT] = vector[-1]
             vector = [shell().encode(), mounts.SCRIPT.encode()]
@@ -147,10 +171,10 @@ class BubblewrapBox:
         return vector, files
 
     def _limit_met(self, end: watching.End, code: int | None, before: cgroups.Met, timeout_s: float) -> str:
+        return watching.limit_met(end, code, self._limits, timeout_s) or self._met_since(before)
+
+    def _met_since(self, before: cgroups.Met) -> str:
         now = self._group.met()
-        ended = watching.limit_met(end, code, self._limits, timeout_s)
-        if ended:
-            return ended
         if now.memory > before.memory:
             return f"The command needed more than {self._limits.memory_mb} MB of memory; a process was killed."
         if now.processes > before.processes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
 from orchestration.adapters.cancellation import Cancellation
-from orchestration.adapters.sandbox.boxes import Box, CommandResult
+from orchestration.adapters.sandbox.boxes import Box, Command, CommandResult, Program
+from orchestration.adapters.sandbox.child import Child
 from orchestration.domain.errors import AdapterError, Failure
 
 
@@ -19,14 +21,18 @@ class LateBox:
         self._box: Box | None = None
         self._closed = False
 
-    def run(
-        self, command: str | Sequence[str], *, timeout_s: float, cancellation: Cancellation | None = None
-    ) -> CommandResult:
+    def run(self, command: Command, *, timeout_s: float, cancellation: Cancellation | None = None) -> CommandResult:
+        return self._made().run(command, timeout_s=timeout_s, cancellation=cancellation)
+
+    def start(self, program: Program, *, cancellation: Cancellation) -> AbstractContextManager[Child]:
+        return self._made().start(program, cancellation=cancellation)
+
+    def _made(self) -> Box:
         if self._closed:
             raise AdapterError(Failure.PERMANENT, "The sandbox of this workspace was closed.")
         if self._box is None:
             self._box = self._make()
-        return self._box.run(command, timeout_s=timeout_s, cancellation=cancellation)
+        return self._box
 
     def close(self) -> None:
         self._closed = True

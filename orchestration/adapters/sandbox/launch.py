@@ -27,6 +27,8 @@ _ENDED = re.compile(rb'"exit-code": (\d+)')
 class Launch:
     """One bwrap. Enter it, `release` it, watch `output` and `exited`; on leaving, its whole tree is dead.
 
+    `input_` is what the command reads. None: a pipe, `input`; then `errors` is apart from `output`.
+
     bwrap dies with the *thread* that started it: stay in the thread.
     """
 
@@ -36,11 +38,14 @@ class Launch:
         options: Callable[[Mapping[str, int]], list[str]],
         files: Mapping[str, bytes],
         command: Sequence[bytes],
+        *,
+        input_: bytes | None = b"",
     ) -> None:
         self._bwrap = bwrap
         self._options = options
         self._files = files
         self._command = command
+        self._input = input_
         self._fds = Descriptors()
         self._process: subprocess.Popen[bytes] | None = None
         self._init = -1
@@ -67,20 +72,30 @@ class Launch:
         self._status_end, status = self._fds.pipe()
         held, self._gate = self._fds.pipe()
         self.output, output = self._fds.pipe()
+        given, errors = self._other_streams(output)
         files = {path: self._fds.memory(text) for path, text in self._files.items()}
         words = [*self._options(files), "--json-status-fd", str(status), "--block-fd", str(held)]
         arguments = self._fds.memory(b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in words))
         self._process = subprocess.Popen(
             [self._bwrap, "--args", str(arguments), "--", *self._command],
             env={},  # bwrap's own environment stays readable inside
-            stdin=subprocess.DEVNULL,
+            stdin=given,
             stdout=output,
-            stderr=output,
+            stderr=errors,
             pass_fds=(status, held, arguments, *files.values()),
             start_new_session=True,
         )
-        self._fds.close(status, held, output, arguments, *files.values())
+        self._fds.close(status, held, output, given, errors, arguments, *files.values())
         self.exited = self._fds.own(os.pidfd_open(self._process.pid))
+
+    def _other_streams(self, output: int) -> tuple[int, int]:
+        """The command's ends of its input and its errors."""
+        self.errors = self.output
+        if self._input is None:
+            given, self.input = self._fds.pipe()
+            self.errors, errors = self._fds.pipe()
+            return given, errors
+        return self._fds.memory(self._input) if self._input else subprocess.DEVNULL, output
 
     def _await_init(self) -> None:
         deadline = time.monotonic() + START_S
@@ -119,6 +134,11 @@ class Launch:
         if self._process is not None:
             self._process.wait()
 
+    def end(self) -> int | None:
+        """Nothing of it is left; how it ended."""
+        self.bury()
+        return self.exit_code()
+
     def exit_code(self) -> int | None:
         """The command's own, once buried; None where it never ran or was killed together with its first process."""
         while self._read_status(time.monotonic()):
@@ -138,7 +158,7 @@ class Launch:
     def _said(self) -> str:
         self.bury()
         sink = BoundedOutput(2000)
-        watching.drain(self.output, sink)
+        watching.drain(self.errors, sink)
         return sink.text().strip() or "bwrap said nothing."
 
     def _end(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 WORKSPACE = "/workspace"
@@ -44,10 +44,11 @@ class View:
     network: bool = False
     tools: tuple[Path, ...] = ()
     shown: tuple[Path, ...] = ()
+    more: Mapping[str, str] = field(default_factory=dict)  # variables beside the box's own
 
 
 def options(view: View, files: Mapping[str, int]) -> list[str]:
-    """bwrap's options. `files` maps each path of STUBS (and SCRIPT) to the descriptor that holds its text."""
+    """bwrap's options. `files` maps each path of STUBS, SCRIPT and the home's to the descriptor with its text."""
     return [
         *_namespaces(network=view.network),
         *_system(view),
@@ -55,7 +56,7 @@ def options(view: View, files: Mapping[str, int]) -> list[str]:
         *("--bind" if not view.read_only else "--ro-bind", str(view.workspace), WORKSPACE),
         *_sealed(),
         *("--chdir", WORKSPACE),
-        *_environment(view),
+        *_environment(environment(view.tools) | dict(view.more)),
     ]
 
 
@@ -117,10 +118,11 @@ def _sealed() -> Iterator[str]:
 # Copies, no mounts: bwrap reads the whole table of mounts again after each of those.
 def _stubs(files: Mapping[str, int]) -> Iterator[str]:
     for path, descriptor in files.items():
-        yield from ("--perms", "0444", "--file", str(descriptor), path)
+        mode = "0600" if path.startswith(f"{HOME}/") else "0444"
+        yield from ("--perms", mode, "--file", str(descriptor), path)
 
 
-def _environment(view: View) -> Iterator[str]:
+def _environment(variables: Mapping[str, str]) -> Iterator[str]:
     yield "--clearenv"
-    for name, value in environment(view.tools).items():
+    for name, value in variables.items():
         yield from ("--setenv", name, value)

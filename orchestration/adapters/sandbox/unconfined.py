@@ -8,15 +8,17 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.sandbox import watching
-from orchestration.adapters.sandbox.boxes import DEFAULT_LIMITS, CommandResult, Limits, existing
+from orchestration.adapters.sandbox.boxes import DEFAULT_LIMITS, Command, CommandResult, Limits, Program, existing
+from orchestration.adapters.sandbox.child import Child, Pipes, talking
 from orchestration.adapters.sandbox.commands import arguments, require_short
 from orchestration.adapters.sandbox.output import BoundedOutput
 
@@ -58,16 +60,12 @@ class UnconfinedBox:
         self._limits = limits
         self._home = tempfile.mkdtemp(prefix="swarmsite-home-")
 
-    def run(
-        self, command: str | Sequence[str], *, timeout_s: float, cancellation: Cancellation | None = None
-    ) -> CommandResult:
+    def run(self, command: Command, *, timeout_s: float, cancellation: Cancellation | None = None) -> CommandResult:
         cancellation = cancellation or Cancellation()
         cancellation.check()
-        vector = arguments(command)
-        require_short(vector)
         started = time.monotonic()
         sink = BoundedOutput(self._limits.output_bytes)
-        with self._start(vector) as process:
+        with self._start(command, subprocess.STDOUT, self._input(command)) as process:
             end = _follow(process, sink, timeout_s, cancellation)
         if end is watching.End.CANCELLED:
             cancellation.check()
@@ -75,18 +73,55 @@ class UnconfinedBox:
         limit = watching.limit_met(end, code, self._limits, timeout_s)
         return watching.result(end, code, sink, started, limit)
 
-    def _start(self, vector: list[bytes]) -> subprocess.Popen[bytes]:
+    @contextmanager
+    def start(self, program: Program, *, cancellation: Cancellation) -> Iterator[Child]:
+        cancellation.check()
+        with self._start(program, subprocess.PIPE, subprocess.PIPE) as process, _tracked(process) as (exited, end):
+            input_, output, errors = (
+                stream.fileno() for stream in (process.stdin, process.stdout, process.stderr) if stream
+            )
+            with talking(Pipes(input_, output, errors, exited), cancellation, end, str) as child:
+                yield child
+
+    def _start(self, command: Command, errors: int, given: int) -> subprocess.Popen[bytes]:
+        vector = arguments(command.command if isinstance(command, Program) else command)
+        require_short(vector)
         blocks = self._limits.file_size_mb * 2048
         limited = ["/bin/sh", "-c", _LIMITED, "sh", str(blocks), str(self._limits.open_files)]
-        return subprocess.Popen(
-            [*limited, *vector],
-            cwd=self._workspace,
-            env=self._environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        try:
+            return subprocess.Popen(
+                [*limited, *vector],
+                cwd=self._workspace,
+                env=self._environment() | dict(self._settle(command)),
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+                bufsize=0,
+            )
+        finally:
+            if given >= 0:
+                os.close(given)
+
+    def _input(self, command: Command) -> int:
+        if not isinstance(command, Program) or not command.input:
+            return subprocess.DEVNULL
+        fd = os.memfd_create("swarmsite")
+        with open(fd, "wb", closefd=False) as file:
+            file.write(command.input)
+        os.lseek(fd, 0, os.SEEK_SET)
+        return fd
+
+    def _settle(self, command: Command) -> Mapping[str, str]:
+        """A home of its own with its files; the variables that a program gets beside the box's."""
+        if not isinstance(command, Program):
+            return {}
+        home = Path(tempfile.mkdtemp(dir=self._home))
+        for name, text in command.files.items():
+            path = home / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return {"HOME": str(home), **command.environment}
 
     def _environment(self) -> dict[str, str]:
         path = os.environ.get("PATH", os.defpath)
@@ -117,20 +152,36 @@ def _follow(
     """Watch it to its end. However that comes, the whole group is dead afterwards."""
     if process.stdout is None:  # pragma: no cover - we asked for the pipe
         raise AssertionError
-    output, exited = process.stdout.fileno(), os.pidfd_open(process.pid)
+    output, kill = process.stdout.fileno(), partial(_kill, process)
+    with _tracked(process) as (exited, _):
+        end = watching.watch(output, exited, sink, timeout_s=timeout_s, kill=kill, cancellation=cancellation)
+    watching.drain(output, sink)
+    return end
 
-    def kill() -> None:
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Before the wait: until then the number of the group cannot belong to anybody else."""
+    if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
-    try:
-        return watching.watch(output, exited, sink, timeout_s=timeout_s, kill=kill, cancellation=cancellation)
-    finally:
-        kill()  # before the wait: until then the number of the group cannot belong to anybody else
+
+@contextmanager
+def _tracked(process: subprocess.Popen[bytes]) -> Iterator[tuple[int, Callable[[], int | None]]]:
+    """Its pidfd, and what ends it and says how; on leaving, the whole group is dead."""
+    exited = os.pidfd_open(process.pid)
+
+    def end() -> int | None:
+        _kill(process)
         process.wait()
+        return process.returncode if process.returncode >= 0 else None
+
+    try:
+        yield exited, end
+    finally:
+        end()
         os.close(exited)
         _await_group(process.pid)
-        watching.drain(output, sink)
 
 
 def _await_group(group: int) -> None:

@@ -8,15 +8,13 @@ import signal
 import time
 from collections.abc import Callable
 from enum import Enum
-from threading import Lock
-from typing import Self
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.sandbox.boxes import CommandResult, Limits
 from orchestration.adapters.sandbox.output import BoundedOutput
+from orchestration.adapters.sandbox.wake import CHUNK, Wake
 from orchestration.domain.errors import AdapterError, Failure
 
-CHUNK = 65_536
 DRAIN_CHUNKS = 32  # a pipe holds 1 MiB at most; whoever still writes after the end is not waited for
 DEATH_S = 10.0
 FILE_TOO_LARGE = 128 + signal.SIGXFSZ  # what a shell reports
@@ -28,27 +26,6 @@ class End(Enum):
     EXITED = "exited"
     TIMED_OUT = "timed out"
     CANCELLED = "cancelled"
-
-
-class Wake:
-    """A file descriptor that another thread makes readable, safe against a late call after the close."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            os.close(self.fd)
-            self.fd = -1
-
-    def set(self) -> None:
-        with self._lock:
-            if self.fd >= 0:
-                os.eventfd_write(self.fd, 1)
 
 
 def watch(
