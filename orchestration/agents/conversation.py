@@ -67,7 +67,7 @@ class Conversation:
     clock: Clock
     retries: RetryPolicy
     cancellation: Cancellation
-    on_reply: Callable[[Reply], None]
+    on_reply: Callable[[Reply], object]
     on_progress: Callable[[int], None] | None = None
     around: Around = unbound
     messages: list[Message] = field(default_factory=list)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import ROUND_UP, Decimal
 from typing import Any
 
@@ -27,6 +27,7 @@ from orchestration.domain.budgets import (
     said,
     spent_up,
 )
+from orchestration.domain.config import SwarmConfig
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec, estimate_tokens
 from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.scheduling import passed
@@ -47,6 +48,14 @@ TO_DO = {
 }
 
 Spender = Attempt | PlanIteration
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The tool calls that an answer asks for, and how many may have been made in the whole swarm."""
+
+    wanted: int
+    most: int
 
 
 class OverBudget(AdapterError):
@@ -70,41 +79,71 @@ def _tokens(said: int) -> int:
     return max(0, min(said, MOST_TOKENS))
 
 
-def book(swarm: Swarm, reply: Reply, *, on: Spender) -> None:
-    """One transaction; the swarm's row comes last, as everywhere. What was held back for the call is free again."""
-    reply = plausible(reply)
-    usage, attempt = reply.usage, on if isinstance(on, Attempt) else None
-    tokens = usage.input_tokens + usage.output_tokens
-    spent = {"tokens": F("tokens") + tokens, "cost_usd": F("cost_usd") + reply.cost_usd}
+def book(swarm: Swarm, reply: Reply, *, on: Spender, calls: Calls | None = None, **seen: Any) -> int:
+    """One transaction; the swarm's row comes last, as everywhere. What was held back for the call is free again.
+
+    How many of the answer's tool calls may run: they are counted here, before they do. `seen`: of the spender's row.
+    """
+    reply, wanted = plausible(reply), calls.wanted if calls else 0
+    tokens = reply.usage.input_tokens + reply.usage.output_tokens
+    spent: dict[str, Any] = {"tokens": F("tokens") + tokens, "cost_usd": F("cost_usd") + reply.cost_usd}
+    if wanted:
+        spent["tool_calls"] = F("tool_calls") + wanted
     with transaction.atomic():
         freed = _take_back(on)
-        type(on)._default_manager.filter(pk=on.pk).update(steps=F("steps") + 1, **spent)  # noqa: SLF001 - Django's own
-        ModelCall.objects.create(
-            swarm=swarm,
-            attempt=attempt,
-            endpoint_id=_answered_by(reply, swarm),
-            detour=reply.detour,
-            purpose="worker" if attempt else "planner",
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            estimated=usage.estimated,
-            cost_usd=reply.cost_usd,
-            latency_ms=reply.latency_ms,
-            retries=reply.retries,
-            refused=reply.refused,
-            waited_ms=reply.waited_ms,
-        )
-        Swarm.objects.filter(pk=swarm.pk).update(**spent, **freed)
+        _row(on).update(steps=F("steps") + 1, **spent, **seen)
+        _record_call(swarm, reply, on)
+        rows = Swarm.objects.filter(pk=swarm.pk)
+        within = rows.filter(tool_calls__lte=calls.most - wanted) if calls and wanted else rows
+        if within.update(**spent, **freed) or not calls:
+            return wanted
+        return _book_in_part(swarm, on, calls, spent | freed)
+
+
+def _book_in_part(swarm: Swarm, on: Spender, calls: Calls, booked: dict[str, Any]) -> int:
+    """Where not all of the calls may run."""
+    used = Swarm.objects.select_for_update(no_key=True).values_list("tool_calls", flat=True).get(pk=swarm.pk)
+    granted = max(0, calls.most - used)
+    _row(on).update(tool_calls=F("tool_calls") - (calls.wanted - granted))
+    Swarm.objects.filter(pk=swarm.pk).update(**booked | {"tool_calls": F("tool_calls") + granted})
+    return granted
+
+
+def _record_call(swarm: Swarm, reply: Reply, on: Spender) -> None:
+    attempt = on if isinstance(on, Attempt) else None
+    ModelCall.objects.create(
+        swarm=swarm,
+        attempt=attempt,
+        endpoint_id=_answered_by(reply, swarm),
+        detour=reply.detour,
+        purpose="worker" if attempt else "planner",
+        input_tokens=reply.usage.input_tokens,
+        output_tokens=reply.usage.output_tokens,
+        estimated=reply.usage.estimated,
+        cost_usd=reply.cost_usd,
+        latency_ms=reply.latency_ms,
+        retries=reply.retries,
+    )
+
+
+_endpoints: dict[str, int] = {}  # those that answered: their calls protect them from being deleted
 
 
 def _answered_by(reply: Reply, swarm: Swarm) -> int:
     """The endpoint that answered; the swarm's own where that is gone by now."""
-    found = ModelEndpoint.objects.filter(public_id=reply.endpoint_id).values_list("pk", flat=True).first()
-    return found or swarm.endpoint_id
+    if reply.endpoint_id not in _endpoints:
+        found = ModelEndpoint.objects.filter(public_id=reply.endpoint_id).values_list("pk", flat=True).first()
+        if found is None:
+            return swarm.endpoint_id
+        _endpoints[reply.endpoint_id] = found
+    return _endpoints[reply.endpoint_id]
 
 
 class Spending:
-    """The model calls of one attempt or iteration, each within the budgets that bind its swarm."""
+    """The model calls of one attempt or iteration, each within the budgets that bind its swarm.
+
+    Its `on` remembers what is held back for one call: of several at once, each has a copy of the row.
+    """
 
     def __init__(self, on: Spender, swarm: Swarm, cancellation: Cancellation) -> None:
         self._on = on
@@ -135,6 +174,8 @@ class Spending:
             raise OverBudget(decision.reason)
 
     def _try(self, ask: Ask) -> Decision:
+        if self._unbound():
+            return Grant(Amount())
         with transaction.atomic():
             _lock(self._on)
             swarm = Swarm.objects.select_for_update(no_key=True).get(pk=self._swarm.pk)
@@ -145,6 +186,15 @@ class Spending:
             if isinstance(decision, Grant):
                 _hold_back(self._on, swarm, decision.amount)
             return decision
+
+    def _unbound(self) -> bool:
+        """Without a lock: a budget that is set after this look binds the next call. What is in flight holds nothing
+        back then, and is booked like all else."""
+        fields = ("config", "stopped_by", "tool_calls", "repository__monthly_budget_usd")
+        config, stopped_by, calls, month = Swarm.objects.values_list(*fields).get(pk=self._swarm.pk)
+        limits = SwarmConfig.model_validate(config)
+        budgets = (limits.budget_usd, limits.budget_tokens, month)
+        return not stopped_by and calls < limits.max_total_steps and budgets == (None, None, None)
 
     def _require_steps(self, swarm: Swarm) -> None:
         """A worker without a tool call left could not even hand off."""
@@ -249,10 +299,9 @@ def free_reservations() -> None:
 def _hold_back(on: Spender, swarm: Swarm, amount: Amount) -> None:
     usd = amount.usd.quantize(MILLIONTH, ROUND_UP)
     on.reserved_tokens, on.reserved_usd = amount.tokens, usd
-    _row(on).update(reserved_tokens=amount.tokens, reserved_usd=usd)
-    Swarm.objects.filter(pk=swarm.pk).update(
-        reserved_tokens=F("reserved_tokens") + amount.tokens, reserved_usd=F("reserved_usd") + usd
-    )
+    more = {"reserved_tokens": F("reserved_tokens") + amount.tokens, "reserved_usd": F("reserved_usd") + usd}
+    _row(on).update(**more)
+    Swarm.objects.filter(pk=swarm.pk).update(**more)
 
 
 def _take_back(on: Spender) -> dict[str, Any]:
@@ -261,9 +310,9 @@ def _take_back(on: Spender) -> dict[str, Any]:
     if not tokens:
         return {}
     on.reserved_tokens, on.reserved_usd = 0, Decimal(0)
-    if _row(on).filter(reserved_tokens=tokens).update(reserved_tokens=0, reserved_usd=0) != 1:
-        return {}
-    return {"reserved_tokens": F("reserved_tokens") - tokens, "reserved_usd": F("reserved_usd") - usd}
+    less = {"reserved_tokens": F("reserved_tokens") - tokens, "reserved_usd": F("reserved_usd") - usd}
+    held = _row(on).filter(reserved_tokens__gte=tokens, reserved_usd__gte=usd)
+    return less if held.update(**less) == 1 else {}
 
 
 def _row(on: Spender) -> Any:

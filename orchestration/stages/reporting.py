@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
 from orchestration.adapters import storage
@@ -15,7 +14,7 @@ from orchestration.domain.conversation import Reply, ToolCall, parse_arguments
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.texts import first_line
 from orchestration.models import Artifact, Attempt, Step, Swarm
-from orchestration.stages.accounting import book, plausible
+from orchestration.stages.accounting import Calls, book, plausible
 from orchestration.stages.leases import release_connection
 from orchestration.stages.transition import moves, progressed
 
@@ -45,14 +44,14 @@ class AttemptReport:
         reply = plausible(reply)
         if reply.text or not reply.tool_calls:
             self._add(text=reply.text, tokens=reply.usage.output_tokens)
-        calls = len(reply.tool_calls)
+        calls = Calls(len(reply.tool_calls), self._max_total_steps)
         with transaction.atomic():
-            self._write(doing=_doing(reply.tool_calls))
-            book(self._swarm, reply, on=self._attempt)
-            granted = self._count(calls)
+            self._write_steps()
+            seen = {"doing": _doing(reply.tool_calls), "last_sign_at": timezone.now()}
+            granted = book(self._swarm, reply, on=self._attempt, calls=calls, **seen)
         progressed(self._swarm)
         release_connection()
-        if granted < calls:
+        if granted < calls.wanted:
             self._last_calls = granted
             self._require_calls()
 
@@ -62,15 +61,6 @@ class AttemptReport:
         if self._last_calls is not None:
             self._last_calls -= 1
             self._require_calls()
-
-    def _count(self, calls: int) -> int:
-        """How many may run. The swarm's row is locked by the booking before it."""
-        used = Swarm.objects.values_list("tool_calls", flat=True).get(pk=self._swarm.pk)
-        granted = max(0, min(calls, self._max_total_steps - used))
-        for row in (self._attempt, self._swarm):
-            rows = type(row)._default_manager.filter(pk=row.pk)  # noqa: SLF001 - Django's own name
-            rows.update(tool_calls=F("tool_calls") + granted)
-        return granted
 
     def _require_calls(self) -> None:
         if self._last_calls == 0:
@@ -87,7 +77,8 @@ class AttemptReport:
     def flush(self) -> None:
         """Writes what the last turn did; called at the end, whatever the end was."""
         with transaction.atomic():
-            self._write(doing="")
+            self._write_steps()
+            Attempt.objects.filter(pk=self._attempt.pk).update(last_sign_at=timezone.now(), doing="")
 
     def save_artifact(self, *, type_: str, name: str, mime: str, content: bytes) -> str:
         if len(content) > MAX_ARTIFACT_BYTES:
@@ -113,10 +104,10 @@ class AttemptReport:
         self._number += 1
         self._waiting.append(Step(attempt=self._attempt, number=self._number, turn=self._turn, **clean(fields)))
 
-    def _write(self, **fields: Any) -> None:
-        Step.objects.bulk_create(self._waiting)
+    def _write_steps(self) -> None:
+        if self._waiting:
+            Step.objects.bulk_create(self._waiting)
         self._waiting = []
-        Attempt.objects.filter(pk=self._attempt.pk).update(last_sign_at=timezone.now(), **fields)
         self._last_sign = time.monotonic()
 
 

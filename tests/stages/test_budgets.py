@@ -56,7 +56,7 @@ def spend(on: Attempt, swarm: Swarm, tokens: int = 1000, usd: str = "1") -> None
 
 
 def test_it_is_held_back_before_and_settled_after():
-    swarm = swarm_with()
+    swarm = swarm_with(budget_tokens=1_000_000)
     attempt = attempt_of(swarm)
     with calling(attempt, swarm):
         assert again(swarm).reserved_tokens == Attempt.objects.get().reserved_tokens > ANSWER_TOKENS
@@ -68,11 +68,52 @@ def test_it_is_held_back_before_and_settled_after():
 
 
 def test_a_call_that_fails_frees_what_was_held_back():
-    swarm = swarm_with()
+    swarm = swarm_with(budget_tokens=1_000_000)
     attempt = attempt_of(swarm)
     with pytest.raises(RuntimeError), calling(attempt, swarm):
         raise RuntimeError("no answer")
     assert (again(swarm).reserved_tokens, swarm.reserved_usd, Attempt.objects.get().reserved_tokens) == (0, 0, 0)
+
+
+def test_where_no_budget_binds_nothing_is_held_back_and_nothing_is_locked(django_assert_num_queries: Any):
+    swarm = swarm_with()
+    attempt = attempt_of(swarm)
+    with django_assert_num_queries(1), calling(attempt, swarm):
+        pass
+    spend(attempt, swarm)
+    assert (again(swarm).tokens, swarm.reserved_tokens, again(attempt).reserved_tokens) == (1000, 0, 0)
+
+
+def set_for_the_swarm(swarm: Swarm) -> None:
+    Swarm.objects.update(config=SwarmConfig(budget_tokens=2000).model_dump(mode="json"))
+
+
+def set_for_the_month(swarm: Swarm) -> None:
+    Repository.objects.update(monthly_budget_usd=Decimal("2.1"))
+
+
+@pytest.mark.parametrize("set_budget", [set_for_the_swarm, set_for_the_month])
+def test_a_budget_that_is_set_while_a_call_is_in_flight_binds_the_next_one(set_budget: Any):
+    swarm = swarm_with()
+    first, second = attempt_of(swarm), attempt_of(swarm)
+    with calling(first, swarm):
+        set_budget(swarm)
+        book(swarm, reply(usage=Usage(2000, 0), cost_usd=Decimal(2)), on=first)
+    assert (again(swarm).tokens, swarm.reserved_tokens, swarm.reserved_usd) == (2000, 0, 0)
+    with pytest.raises(OverBudget), calling(second, swarm):
+        raise AssertionError("the call was made")
+    assert again(swarm).stopped_by
+
+
+def test_what_a_call_holds_back_is_freed_when_its_budget_is_gone():
+    swarm = swarm_with()
+    Repository.objects.update(monthly_budget_usd=Decimal(100))
+    attempt = attempt_of(swarm)
+    with calling(attempt, swarm):
+        assert again(swarm).reserved_tokens
+        Repository.objects.update(monthly_budget_usd=None)
+        book(swarm, reply(usage=Usage(10, 0), cost_usd=Decimal(1)), on=attempt)
+    assert (again(swarm).reserved_tokens, swarm.reserved_usd, again(attempt).reserved_tokens) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("status", ["running", "planning"])
