@@ -89,7 +89,7 @@ def book(swarm: Swarm, reply: Reply, *, on: Spender, calls: Calls | None = None,
     spent: dict[str, Any] = {"tokens": F("tokens") + tokens, "cost_usd": F("cost_usd") + reply.cost_usd}
     if wanted:
         spent["tool_calls"] = F("tool_calls") + wanted
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         freed = _take_back(on)
         _row(on).update(steps=F("steps") + 1, **spent, **seen)
         _record_call(swarm, reply, on)
