@@ -61,6 +61,17 @@ class EntryStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class GateStatus(StrEnum):
+    """Of one run of the repository's checks on a candidate."""
+
+    WAITING = "waiting"  # for a worker
+    RUNNING = "running"
+    GREEN = "green"
+    RED = "red"
+    INFRA = "infra"  # the machine failed: no verdict
+    CANCELLED = "cancelled"  # its verdict is not needed any more
+
+
 class IterationStatus(StrEnum):
     RUNNING = "running"
     DONE = "done"
@@ -84,10 +95,19 @@ class QuestionStatus(StrEnum):
     WITHDRAWN = "withdrawn"  # nobody waits for the answer any more
 
 
-Status = SwarmStatus | SubtaskStatus | AttemptStatus | EntryStatus | IterationStatus | DeliveryStatus | QuestionStatus
+Status = (
+    SwarmStatus
+    | SubtaskStatus
+    | AttemptStatus
+    | EntryStatus
+    | GateStatus
+    | IterationStatus
+    | DeliveryStatus
+    | QuestionStatus
+)
 
 S, T, A, E, I = SwarmStatus, SubtaskStatus, AttemptStatus, EntryStatus, IterationStatus  # noqa: E741
-D, Q = DeliveryStatus, QuestionStatus
+D, Q, G = DeliveryStatus, QuestionStatus, GateStatus
 
 # One table a kind: words of different kinds that read the same are equal in Python, and would fall together.
 _SWARM: Mapping[Status, frozenset[Status]] = {
@@ -129,14 +149,22 @@ _ATTEMPT: Mapping[Status, frozenset[Status]] = {
     A.LOST: frozenset(),
 }
 _ENTRY: Mapping[Status, frozenset[Status]] = {
-    E.QUEUED: frozenset({E.MERGING, E.CONFLICT, E.REJECTED, E.SUPERSEDED, E.CANCELLED}),
+    E.QUEUED: frozenset({E.MERGING, E.GATING, E.CONFLICT, E.REJECTED, E.SUPERSEDED, E.CANCELLED}),
     E.MERGING: frozenset({E.QUEUED, E.GATING, E.LANDED, E.CONFLICT, E.REJECTED}),
-    E.GATING: frozenset({E.QUEUED, E.MERGING, E.CONFLICT, E.REJECTED, E.CANCELLED}),
+    E.GATING: frozenset({E.QUEUED, E.MERGING, E.CONFLICT, E.REJECTED, E.SUPERSEDED, E.CANCELLED}),
     E.CONFLICT: frozenset({E.QUEUED, E.REJECTED, E.SUPERSEDED, E.CANCELLED}),
     E.LANDED: frozenset(),
     E.REJECTED: frozenset(),
     E.SUPERSEDED: frozenset(),
     E.CANCELLED: frozenset(),
+}
+_GATE: Mapping[Status, frozenset[Status]] = {
+    G.WAITING: frozenset({G.RUNNING, G.CANCELLED}),
+    G.RUNNING: frozenset({G.GREEN, G.RED, G.INFRA, G.CANCELLED}),
+    G.GREEN: frozenset(),
+    G.RED: frozenset(),
+    G.INFRA: frozenset(),
+    G.CANCELLED: frozenset(),
 }
 _ITERATION: Mapping[Status, frozenset[Status]] = {
     I.RUNNING: frozenset({I.DONE, I.FAILED, I.LOST}),
@@ -147,7 +175,7 @@ _ITERATION: Mapping[Status, frozenset[Status]] = {
 # A conversation may end before its subtask does: the next one is told again.
 _DELIVERY: Mapping[Status, frozenset[Status]] = {
     D.WAITING: frozenset({D.DELIVERED, D.EXPIRED}),
-    D.DELIVERED: frozenset({D.WAITING, D.ANSWERED, D.EXPIRED}),
+    D.DELIVERED: frozenset({D.WAITING, D.ANSWERED}),
     D.ANSWERED: frozenset({D.WAITING}),
     D.EXPIRED: frozenset(),
 }
@@ -163,6 +191,7 @@ TRANSITIONS: Mapping[type[Status], Mapping[Status, frozenset[Status]]] = {
     SubtaskStatus: _SUBTASK,
     AttemptStatus: _ATTEMPT,
     EntryStatus: _ENTRY,
+    GateStatus: _GATE,
     IterationStatus: _ITERATION,
     DeliveryStatus: _DELIVERY,
     QuestionStatus: _QUESTION,
@@ -174,6 +203,7 @@ INITIAL: Mapping[type[Status], Status] = {
     SubtaskStatus: T.PENDING,
     AttemptStatus: A.ASSIGNED,
     EntryStatus: E.QUEUED,
+    GateStatus: G.WAITING,
     IterationStatus: I.RUNNING,
     DeliveryStatus: D.WAITING,
     QuestionStatus: Q.OPEN,
@@ -183,6 +213,7 @@ SWARM_OVER = frozenset({S.SUCCEEDED, S.PARTLY_SUCCEEDED, S.FAILED, S.CANCELLED})
 SWARM_ACTIVE = frozenset(S) - SWARM_OVER
 ATTEMPT_LIVE = frozenset({A.ASSIGNED, A.RUNNING, A.WAITING})
 ATTEMPT_HOLDS_SLOT = frozenset({A.ASSIGNED, A.RUNNING})
+GATE_LIVE = frozenset({G.WAITING, G.RUNNING})
 ENTRY_OPEN = frozenset({E.QUEUED, E.MERGING, E.GATING})
 # Nothing will happen to it any more unless a person or the planner does something.
 SUBTASK_SETTLED = frozenset({T.BLOCKED, T.CONFLICT, T.COMPLETE, T.FAILED, T.TIMED_OUT, T.CANCELLED})

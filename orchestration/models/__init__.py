@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestration.models.accounts import ApiToken, Membership, Team, User
 from orchestration.models.checks import CheckRun
 from orchestration.models.events import Event
+from orchestration.models.gates import GateRun
 from orchestration.models.leases import Lease
 from orchestration.models.merges import MergeEntry
 from orchestration.models.repositories import ModelEndpoint, Repository
@@ -21,6 +22,7 @@ __all__ = [
     "CheckRun",
     "Delivery",
     "Event",
+    "GateRun",
     "Handoff",
     "Lease",
     "Membership",

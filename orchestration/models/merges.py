@@ -6,6 +6,7 @@ from django.db import models
 
 from orchestration.domain.states import ENTRY_OPEN, EntryStatus
 from orchestration.models.fields import one_of, public_id, status_field
+from orchestration.models.gates import GateRun
 from orchestration.models.swarms import Swarm
 from orchestration.models.work import Attempt, Subtask
 
@@ -24,6 +25,10 @@ class MergeEntry(models.Model):
     intent_new = models.CharField(max_length=40, blank=True, help_text="The commit that the tip is to become.")
     landed_sha = models.CharField(max_length=40, blank=True)
     chain_place = models.PositiveSmallIntegerField(default=0, help_text="Among those that land under one swap.")
+    gated = models.BooleanField(default=False, help_text="It lands only as, or below, a commit whose gate was green.")
+    gate_run = models.ForeignKey(
+        GateRun, on_delete=models.RESTRICT, null=True, related_name="proves", help_text="The gate that lets it land."
+    )
     infra_failures = models.PositiveSmallIntegerField(default=0)
     not_before = models.DateTimeField(null=True, blank=True, help_text="Put aside until then: the machine failed.")
     enqueued_at = models.DateTimeField(auto_now_add=True)
@@ -43,6 +48,13 @@ class MergeEntry(models.Model):
                 fields=["subtask"],
                 condition=models.Q(status__in=sorted(ENTRY_OPEN)),
                 name="one_open_entry_per_subtask",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(gated=False)
+                | ~models.Q(status__in=["merging", "landed"])
+                | models.Q(gate_run__isnull=False)
+                | models.Q(intent_new=models.F("intent_old")),  # it was contained already: nothing moves
+                name="gated_entry_has_green_gate",
             ),
             models.CheckConstraint(
                 condition=~models.Q(status="landed") | ~models.Q(landed_sha=""), name="landed_entry_has_sha"

@@ -9,9 +9,10 @@ from django.utils import timezone
 
 from orchestration.domain.endpoints import ModelRole, read_roles
 from orchestration.domain.errors import InvalidInput
+from orchestration.domain.gating import GateMode
 from orchestration.domain.policies import read_policies
 from orchestration.models.accounts import Team
-from orchestration.models.fields import money, public_id
+from orchestration.models.fields import money, one_of, public_id
 
 
 def check_roles(text: str) -> None:
@@ -42,6 +43,18 @@ class Repository(models.Model):
     check_timeout_s = models.PositiveIntegerField(
         default=600, validators=[MinValueValidator(1), MaxValueValidator(7200)]
     )
+    gate = models.CharField(
+        max_length=12,
+        choices=[(mode.value, mode.value) for mode in GateMode],
+        default=GateMode.OPTIMISTIC.value,
+        help_text="When the checks run: before each landing (gated), after it (optimistic), or at the end only (off).",
+    )
+    strict_commits = models.BooleanField(
+        default=False, help_text="Gated: every landed commit must be green itself, and not only the last of several."
+    )
+    gates_at_once = models.PositiveSmallIntegerField(
+        default=2, validators=[MinValueValidator(1), MaxValueValidator(16)], help_text="Of each swarm."
+    )
     merge_policies = models.JSONField(
         default=list,
         blank=True,
@@ -70,6 +83,7 @@ class Repository(models.Model):
         verbose_name_plural = "repositories"
         constraints = [
             models.UniqueConstraint(fields=["team", "name"], name="repository_name_unique_in_team"),
+            one_of("gate", GateMode, "repository_gate_known"),
         ]
 
     def __str__(self) -> str:

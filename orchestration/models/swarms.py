@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from orchestration.domain.gating import FIRST_CAP
 from orchestration.domain.states import SWARM_ACTIVE, IterationStatus, SwarmStatus
 from orchestration.models.accounts import User
 from orchestration.models.fields import money, one_of, public_id, status_field
@@ -44,6 +45,11 @@ class Swarm(models.Model):
     base_sha = models.CharField(max_length=40, blank=True)
     head_sha = models.CharField(max_length=40, blank=True)
     last_seq = models.PositiveBigIntegerField(default=0)
+
+    gate_cap = models.PositiveSmallIntegerField(default=FIRST_CAP, help_text="Entries that are gated together.")
+    gate_failures = models.PositiveSmallIntegerField(default=0, help_text="Gates in a row that the machine failed.")
+    gate_not_before = models.DateTimeField(null=True, blank=True)
+    queue_reason = models.TextField(blank=True, help_text="Why the merge queue stands still; a person should look.")
 
     tool_calls = models.PositiveIntegerField(default=0)
     tokens = models.PositiveBigIntegerField(default=0)
