@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from orchestration.domain.states import (
     AttemptStatus,
+    DeliveryStatus,
     EntryStatus,
+    GateStatus,
     IterationStatus,
+    QuestionStatus,
     Status,
     SubtaskStatus,
     SwarmStatus,
@@ -24,7 +27,10 @@ KINDS: dict[str, tuple[type[Status], str]] = {
     "Subtask": (SubtaskStatus, "A node of the plan. `complete` means verified and landed, or no change was due."),
     "Attempt": (AttemptStatus, "One run of a subtask by an agent. A retry is another attempt."),
     "Merge entry": (EntryStatus, "A commit's place in the merge queue."),
+    "Gate run": (GateStatus, "The repository's checks on one candidate of the merge queue."),
     "Plan iteration": (IterationStatus, "One call of the planner. At most one runs in a swarm."),
+    "Delivery": (DeliveryStatus, "A person's message on its way to the planner, or to whoever works on a subtask."),
+    "Question": (QuestionStatus, "What agents ask people, once however many of them ask it."),
 }
 
 
