@@ -7,6 +7,7 @@ from celery import shared_task
 from orchestration.stages import dispatch as dispatching
 from orchestration.stages import execute as executing
 from orchestration.stages import finish as finishing
+from orchestration.stages import maintain as maintaining
 from orchestration.stages import merge as merging
 from orchestration.stages import plan as planning
 from orchestration.stages import subplan as splitting
@@ -41,6 +42,11 @@ def merge(swarm_id: int) -> None:
 @shared_task(name="orchestration.finish", ignore_result=True)
 def finish(swarm_id: int) -> None:
     finishing.finish(swarm_id)
+
+
+@shared_task(name="orchestration.maintain", ignore_result=True)
+def maintain(repository_id: int) -> None:
+    maintaining.maintain(repository_id)
 
 
 @shared_task(name="orchestration.tick", ignore_result=True)

@@ -120,6 +120,7 @@ CELERY_TASK_ROUTES = {
     "orchestration.subplan": {"queue": "plan"},
     "orchestration.dispatch": {"queue": "dispatch"},
     "orchestration.finish": {"queue": "check"},
+    "orchestration.maintain": {"queue": "check"},
     "orchestration.execute": {"queue": "execute"},
     "orchestration.merge": {"queue": "merge"},
     "orchestration.tick": {"queue": "dispatch"},

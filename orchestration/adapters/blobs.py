@@ -6,6 +6,9 @@ import hashlib
 import os
 import re
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from orchestration.domain.errors import AdapterError, Failure
@@ -26,14 +29,26 @@ class BlobStore:
         """Stores `content` and returns its name; whole or not at all."""
         name = hashlib.sha256(content).hexdigest()
         path = self._path(name)
-        if path.exists():
-            return name
         try:
+            with suppress(FileNotFoundError):
+                os.utime(path)  # as young as if it were written now: it is not taken for forgotten
+                return name
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, content)
         except OSError as error:
             raise AdapterError(Failure.TRANSIENT, f"The content could not be stored: {error.strerror}.") from error
         return name
+
+    def older_than(self, seconds: float) -> Iterator[str]:
+        """Names of what was stored so long ago."""
+        latest = time.time() - seconds
+        for path in self.root.glob("[0-9a-f][0-9a-f]/*"):
+            if _SHA256.fullmatch(name := path.parent.name + path.name) and path.stat().st_mtime < latest:
+                yield name
+
+    def remove(self, sha256: str) -> None:
+        """What is gone already is fine."""
+        self._path(sha256).unlink(missing_ok=True)
 
     def get(self, sha256: str) -> bytes:
         try:

@@ -35,6 +35,7 @@ class Stage(StrEnum):
     EXECUTE = "execute"
     MERGE = "merge"
     FINISH = "finish"
+    MAINTAIN = "maintain"  # of a repository
 
 
 # Facts that are no status change.

@@ -19,9 +19,10 @@ from orchestration.domain.states import (
     SubtaskStatus,
     SwarmStatus,
 )
-from orchestration.models import Attempt, Lease, MergeEntry, PlanIteration, Subtask, Swarm
+from orchestration.models import Attempt, Lease, MergeEntry, PlanIteration, Repository, Subtask, Swarm
 from orchestration.stages.accounting import free_reservations
 from orchestration.stages.handoff import lose
+from orchestration.stages.maintain import EVERY
 from orchestration.stages.transition import advance
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,9 @@ def _nudge() -> None:
     waiting = MergeEntry.objects.filter(status__in=ENTRY_OPEN).order_by("swarm")  # its own order would undo distinct
     for swarm_id in waiting.values_list("swarm", flat=True).distinct():
         queue.nudge(Stage.MERGE, swarm_id)
+    neglected = Repository.objects.filter(looked_after_at__lt=timezone.now() - EVERY)
+    for repository_id in neglected.values_list("pk", flat=True):
+        queue.nudge(Stage.MAINTAIN, repository_id)
 
 
 _STAGES = {

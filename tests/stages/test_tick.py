@@ -13,6 +13,7 @@ from orchestration.domain.events import Stage
 from orchestration.models import Attempt, Event, Lease, MergeEntry, PlanIteration, Subtask, Swarm
 from orchestration.stages import tick as stage
 from orchestration.stages.leases import hold, take
+from orchestration.stages.maintain import EVERY
 from orchestration.stages.tick import take_over, tick
 from tests import factories
 from tests.stages.world import Model, Nudges, World, at_once, claimed, hand_off, planned, statuses, task, write
@@ -40,6 +41,13 @@ def test_one_that_lives_is_left_alone():
     tick()
     attempt.refresh_from_db()
     assert attempt.status == "running"
+
+
+def test_a_repository_that_nobody_looked_after_for_a_while_is_nudged(nudges: Nudges):
+    neglected, fresh = factories.make_repository(), factories.make_repository()
+    type(fresh).objects.filter(pk=neglected.pk).update(looked_after_at=timezone.now() - EVERY)
+    tick()
+    assert nudges.all == [(Stage.MAINTAIN, neglected.pk)]
 
 
 def test_a_plan_whose_lease_ran_out_is_given_back(nudges: Nudges):

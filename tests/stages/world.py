@@ -18,6 +18,7 @@ from orchestration.stages.dispatch import dispatch
 from orchestration.stages.execute import execute
 from orchestration.stages.finish import finish
 from orchestration.stages.leases import lease_end, new_token
+from orchestration.stages.maintain import maintain
 from orchestration.stages.merge import merge
 from orchestration.stages.plan import plan
 from orchestration.stages.prepare import prepare
@@ -35,6 +36,7 @@ STAGES: Mapping[Stage, Callable[[int], None]] = {
     Stage.EXECUTE: execute,
     Stage.MERGE: merge,
     Stage.FINISH: finish,
+    Stage.MAINTAIN: maintain,
 }
 FAST = {"base_delay_ms": 0, "max_delay_ms": 0}
 _number = count(1)

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -69,6 +70,14 @@ class WorkspacePool:
         self.release(workspace)
         self._resting.pop(workspace.slot, None)
         remove(trash)
+
+    def discard_unused(self, older_than_s: float) -> int:
+        """Delete the slots that nobody has used for so long, and say how many."""
+        unused = [directory.name for directory in self._root.glob("slot-*") if _age_s(directory) > older_than_s]
+        found = [workspace for slot in unused if slot not in self._held and (workspace := self._take(slot))]
+        for workspace in found:
+            self.discard(workspace)
+        return len(found)
 
     def _idle(self, sha: str) -> Iterator[str]:
         """Slots that are not ours at the moment: first those last at this commit, then the latest used. The disk is
@@ -140,3 +149,11 @@ class WorkspacePool:
         git("read-tree", "--reset", "-u", "--end-of-options", sha)
         workspace.add_commit(sha)
         return workspace
+
+
+def _age_s(slot: Path) -> float:
+    """Since its last reset; of a slot that is just being made, none."""
+    try:
+        return time.time() - (slot / "index").stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

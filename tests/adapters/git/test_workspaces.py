@@ -328,3 +328,22 @@ def test_a_killed_process_leaves_its_slots_to_the_next_and_a_live_one_keeps_them
     taken = pool.acquire(sha)
     assert taken.slot == slot
     assert contents(taken.path) == FIRST
+
+
+def test_slots_that_nobody_has_used_for_long_are_deleted_and_those_in_use_are_not(pool: WorkspacePool, bring: Any):
+    held, idle, young = (pool.acquire(bring()) for _ in range(3))
+    pool.release(idle)
+    pool.release(young)
+    for workspace in (held, idle):
+        os.utime(workspace.index, (1, 1))
+    assert pool.discard_unused(3600) == 1
+    assert [workspace.path.exists() for workspace in (held, idle, young)] == [True, False, True]
+    assert pool.acquire(bring()).slot == young.slot
+
+
+def test_a_slot_that_another_process_holds_is_not_deleted(pool: WorkspacePool, store: Any, bring: Any):
+    workspace = pool.acquire(bring())
+    os.utime(workspace.index, (1, 1))
+    other = WorkspacePool(pool._root, store)
+    assert other.discard_unused(3600) == 0
+    assert workspace.path.exists()
