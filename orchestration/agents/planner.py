@@ -29,14 +29,20 @@ class Planned:
 
 
 def plan(
-    conversation: Conversation, store: BareRepository, sha: str, judge: Callable[[SubmittedPlan], list[str]]
+    conversation: Conversation,
+    store: BareRepository,
+    sha: str,
+    judge: Callable[[SubmittedPlan], list[str]],
+    on_looks: Callable[[int], None] = lambda _: None,
 ) -> Planned:
-    """Runs until a usable plan, or until a second one that cannot be used. Raises AdapterError."""
+    """Runs until a usable plan, or until a second one that cannot be used. `on_looks` is told how many looks at the
+    repository come next, and may raise instead. Raises AdapterError."""
     first_problems: tuple[str, ...] = ()
     for _ in range(MAX_TURNS):
         reply = conversation.ask()
         submitted = next((call for call in reply.tool_calls if call.name == "submit_plan"), None)
         if reply.tool_calls and submitted is None:
+            on_looks(len(reply.tool_calls))
             for call in reply.tool_calls:
                 conversation.answer(call.id, look(call, store, sha))
             continue

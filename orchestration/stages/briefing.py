@@ -13,12 +13,14 @@ from orchestration.domain.context import Part, history, line_news
 from orchestration.domain.states import IterationStatus, SubtaskStatus
 from orchestration.domain.subplans import MAX_CHILDREN, MAX_DEPTH, SPLIT_FROM
 from orchestration.models import Handoff, Subtask, Swarm
+from orchestration.domain.trees import tree
 from orchestration.stages.rows import config_of
 from orchestration.stages.standing import FAILURES, Standing
 
 MAX_FILES = 600
 MAX_FILES_COMPARED = 20_000
 MAX_DOCUMENT_BYTES = 20_000
+MAX_FILES_COUNTED = 200_000
 LOG_ENTRIES = 20
 GUIDANCE = ("AGENTS.md",)
 DOCUMENTS = ("AGENTS.md", "SPEC.md", "FEATURES.json", "DECISIONS.md")
@@ -167,10 +169,8 @@ def _handoff(one: Handoff) -> str:
 
 
 def _files(store: BareRepository, sha: str) -> str:
-    """The tree, cut evenly enough to read: a tool lists the rest."""
-    paths = store.list_files(sha, limit=MAX_FILES + 1)
-    more = ["... and more; use list_files"] if len(paths) > MAX_FILES else []
-    return "\n".join(paths[:MAX_FILES] + more) or "(none)"
+    """The tree: what has no room is counted, and a tool lists it."""
+    return "\n".join(tree(store.list_files(sha, limit=MAX_FILES_COUNTED), MAX_FILES)) or "(none)"
 
 
 def _files_news(store: BareRepository, seen: str, tip: str) -> str:

@@ -18,7 +18,7 @@ from orchestration.adapters.git.workspaces import Workspace
 from orchestration.adapters.sandbox import Box, LateBox
 from orchestration.agents.assignment import Assignment, Workplace
 from orchestration.agents.builtin import BuiltinAgent
-from orchestration.agents.conversation import OutOfTime
+from orchestration.agents.conversation import Clock, OutOfTime
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.conversation import Message, ToolSpec
 from orchestration.domain.endpoints import ModelRole
@@ -96,6 +96,7 @@ class _Run:
         self._attempt = attempt
         self._swarm = swarm
         self._config: SwarmConfig = config_of(swarm)
+        self._clock = Clock(self._config.subagent_timeout_secs)
         self._workspace = workspace
         self._cancellation = cancellation
         self._report = AttemptReport(swarm, attempt, self._config.max_total_steps)
@@ -104,7 +105,7 @@ class _Run:
             workspace,
             attempt,
             working_dir=self._config.working_dir,
-            timeout_s=min(CHECK_TIMEOUT_S, self._config.subagent_timeout_secs),
+            most_s=self._check_s,
         )
         self._endpoint = endpoint_for(swarm, ModelRole.WORKER)
         self._box: Box | None = None
@@ -172,6 +173,10 @@ class _Run:
             split=True,
             lands=kind == "change" and not objections(kind, evidence),
         )
+
+    def _check_s(self) -> float:
+        """For one acceptance check: they are part of the attempt, and end with its time. Raises OutOfTime."""
+        return min(CHECK_TIMEOUT_S, self._clock.left())
 
     def _keep_unfinished(self) -> str:
         """Nothing is lost on any exit; where even that fails, the last commit that was made stands."""

@@ -69,8 +69,9 @@ def _check(swarm: Swarm, cancellation: Cancellation) -> Sequence[CheckResult]:
         workspace = pool.acquire(swarm.head_sha)
         try:
             with sandbox.open(workspace.path, network=swarm.repository.network) as box:
-                timeout = swarm.repository.check_timeout_s
-                results: Sequence[CheckResult] = run_checks(box, commands, timeout_s=timeout, cancellation=cancellation)
+                results: Sequence[CheckResult] = run_checks(
+                    box, commands, most_s=lambda: swarm.repository.check_timeout_s, cancellation=cancellation
+                )
         finally:
             pool.release(workspace)
     except (AdapterError, InvalidInput) as error:

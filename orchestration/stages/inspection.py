@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from django.utils import timezone
 
@@ -24,11 +24,13 @@ MAX_OUTPUT_CHARACTERS = 20_000
 
 
 def run_checks(
-    box: Box, commands: Sequence[str], *, timeout_s: float, cancellation: Cancellation
+    box: Box, commands: Sequence[str], *, most_s: Callable[[], float], cancellation: Cancellation
 ) -> tuple[CheckResult, ...]:
-    """Every command, whether or not an earlier one failed: a reader wants them all."""
+    """Every command, whether or not an earlier one failed: a reader wants them all. `most_s` is asked before each,
+    and may raise instead."""
     results = []
     for command in commands:
+        timeout_s = most_s()
         ran = box.run(command, timeout_s=timeout_s, cancellation=cancellation)
         limit = f"killed after {timeout_s:.0f} s" if ran.timed_out else ran.limit
         output = clean(ran.output[-MAX_OUTPUT_CHARACTERS:])
@@ -46,13 +48,13 @@ class Inspection:
         attempt: Attempt,
         *,
         working_dir: str | None,
-        timeout_s: float,
+        most_s: Callable[[], float],
     ) -> None:
         self._store = store
         self._workspace = workspace
         self._attempt = attempt
         self._working_dir = working_dir
-        self._timeout_s = timeout_s
+        self._most_s = most_s
         self.sha = attempt.base_sha
         self.evidence: Evidence | None = None
 
@@ -93,7 +95,7 @@ class Inspection:
         checks: tuple[CheckResult, ...] = ()
         if box:
             commands = self._attempt.subtask.acceptance_checks
-            checks = run_checks(box, commands, timeout_s=self._timeout_s, cancellation=cancellation)
+            checks = run_checks(box, commands, most_s=self._most_s, cancellation=cancellation)
         self.evidence = Evidence(
             changed=sha != base,
             marked_paths=self._store.conflict_markers(base, sha) if sha != base else (),

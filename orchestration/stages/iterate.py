@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import RetryPolicy
@@ -16,14 +17,16 @@ from orchestration.agents.conversation import Clock, Conversation
 from orchestration.domain import context, graph
 from orchestration.domain.conversation import Message
 from orchestration.domain.endpoints import ModelRole
+from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.planning import PlannedTask, SubmittedPlan
+from orchestration.domain.retries import MAX_LOST, GiveUp, after_loss
 from orchestration.domain.states import IterationStatus
 from orchestration.domain.tools import PLANNER_TOOLS
 from orchestration.models import PlanIteration, Subtask, Swarm
 from orchestration.stages import briefing
 from orchestration.stages.accounting import Spending, book
 from orchestration.stages.leases import lease_end, new_token, release_connection
-from orchestration.stages.rows import endpoint_for, store_of
+from orchestration.stages.rows import config_of, endpoint_for, store_of
 from orchestration.stages.standing import Standing
 from orchestration.stages.transition import Moves, Superseded, moves
 
@@ -104,9 +107,31 @@ def ask(
     )
     conversation.messages = _opening(standing, iteration, store, tip)
     release_connection()
-    planned = planner.plan(conversation, store, tip, jury)
+    planned = planner.plan(conversation, store, tip, jury, partial(_count_looks, swarm, iteration))
     iteration.messages = context.dump(conversation.messages)
     return planned
+
+
+def _count_looks(swarm: Swarm, iteration: PlanIteration, looks: int) -> None:
+    """A planner's looks are tool calls like those of workers, counted before they are made. The plan itself is none:
+    it runs nothing. Raises AdapterError(BUDGET) where not all of them may be made."""
+    limit = config_of(swarm).max_total_steps
+    with transaction.atomic():
+        PlanIteration.objects.filter(pk=iteration.pk).update(tool_calls=F("tool_calls") + looks)
+        rows = Swarm.objects.filter(pk=swarm.pk, tool_calls__lte=limit - looks)
+        if rows.update(tool_calls=F("tool_calls") + looks) != 1:
+            raise AdapterError(Failure.BUDGET, f"The swarm's limit of {limit} tool calls is used up.")
+
+
+def lost_too_often(standing: Standing) -> str:
+    """Why it is not asked any more. One that takes its process with it every time must end some day."""
+    losses = 0
+    for status in standing.iterations.order_by("-number").values_list("status", flat=True)[: MAX_LOST + 1]:
+        if status != IterationStatus.LOST:
+            break
+        losses += 1
+    decision = after_loss(losses)
+    return f"The planner ended without an answer.{decision.reason}" if isinstance(decision, GiveUp) else ""
 
 
 def _opening(standing: Standing, iteration: PlanIteration, store: BareRepository, tip: str) -> list[Message]:

@@ -89,7 +89,7 @@ def _is_due(swarm: Swarm) -> bool:
 
 def _at_limit(swarm: Swarm) -> bool:
     """Without tool calls or time left nothing that is planned could be done: its planning ends with that reason."""
-    reason = nothing_begins(swarm)
+    reason = nothing_begins(swarm) or iterate.lost_too_often(Standing(swarm))
     if not reason:
         return False
     with moves(swarm) as together:

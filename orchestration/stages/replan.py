@@ -44,6 +44,7 @@ def edit_subtask(subtask: Subtask, person: User, **changes: Any) -> None:
             raise InvalidInput(f"{subtask.name} is no longer pending; only what has not begun can be changed.")
         if "dependencies" in changes:
             subtask.dependencies.set(swarm.subtasks.filter(name__in=task.dependencies))
+            _level_again(swarm)
         was = {name: before[name] for name in changes}
         _steered(together, person, f"{subtask.name} was changed.", was)
 
@@ -127,6 +128,24 @@ def _require_no_circle(swarm: Swarm, task: PlannedTask) -> None:
     needs: dict[str, Sequence[str]] = {row.name: [one.name for one in row.dependencies.all()] for row in rows}
     if cycle := graph.find_cycle(needs | {task.name: task.dependencies}):
         raise InvalidInput(f"The dependencies go in a circle: {' -> '.join(cycle)}.")
+
+
+def _level_again(swarm: Swarm) -> None:
+    """Of the changed one and of all that stand behind it: a subtask's level is its longest chain of dependencies."""
+    rows = {row.name: row for row in swarm.subtasks.select_related("parent").prefetch_related("dependencies")}
+    needs = {name: [one.name for one in row.dependencies.all()] for name, row in rows.items()}
+    order = graph.levels({name: [*needs[name], *_whole(row)] for name, row in rows.items()})
+    for name in sorted(rows, key=lambda name: order[name]):
+        row = rows[name]
+        first = rows[row.parent.name].level if row.parent else 0
+        level = max([first, *(rows[need].level + 1 for need in needs[name])])
+        if level != row.level:
+            row.level = level
+            Subtask.objects.filter(pk=row.pk).update(level=level)
+
+
+def _whole(row: Subtask) -> list[str]:
+    return [row.parent.name] if row.parent else []
 
 
 def _steered(together: Moves, person: User, what: str, was: Mapping[str, Any]) -> None:

@@ -51,7 +51,7 @@ def subplan(subtask_id: int) -> None:
         return
     if parent.not_before and parent.not_before > timezone.now():
         return
-    if limit := nothing_begins(parent.swarm):
+    if limit := nothing_begins(parent.swarm) or iterate.lost_too_often(standing):
         _give_up(parent, limit)
         return
     iteration = iterate.claim(standing, lambda: _is_still_next(parent))

@@ -240,7 +240,8 @@ def test_retry_after_holds_back_every_caller(rig: Rig):
     until(lambda: rig.gateway.stats(rig.endpoint).waiting >= 5 or rig.service.total > 1)
     replies = [each.result(10) for each in [*first, *others]]
     assert time.monotonic() - began >= 0.3
-    assert [reply.retries for reply in replies] == [1, 0, 0, 0, 0, 0]
+    assert [reply.retries for reply in replies] == [reply.refused for reply in replies] == [1, 0, 0, 0, 0, 0]
+    assert all(200 < reply.waited_ms < 10_000 for reply in replies), "for a place, or before it was tried again"
     assert rig.service.total == 7
 
 
@@ -269,7 +270,9 @@ def test_overload_waits_as_told_without_holding_others_back(rig: Rig):
     busy = Answer(status=503, headers={"retry-after-ms": "200"})
     rig.answers = lambda request: busy if request.number == 1 else Answer("hello")
     began = time.monotonic()
-    assert rig.ask().retries == 1
+    reply = rig.ask()
+    assert (reply.retries, reply.refused) == (1, 0)
+    assert reply.waited_ms >= 200
     assert time.monotonic() - began >= 0.2
     assert rig.gateway.stats(rig.endpoint).held_for_s == 0
     assert rig.limit() == 3

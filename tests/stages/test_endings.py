@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from orchestration.adapters import storage
 from orchestration.adapters.git.workspaces import WorkspacePool
+from orchestration.agents.conversation import Clock
 from orchestration.demo.service import Answer
 from orchestration.domain.conversation import Usage
 from orchestration.domain.errors import AdapterError, Failure
@@ -66,6 +68,18 @@ def meanwhile(world: World, model: Model, act: Callable[[Attempt], None]) -> Att
 
 def no_space(*_: Any) -> Any:
     raise AdapterError(Failure.TRANSIENT, "A workspace could not be prepared: No space left on device.")
+
+
+def test_acceptance_checks_are_part_of_an_attempts_time(world: World, model: Model, monkeypatch: pytest.MonkeyPatch):
+    """Two that would take a minute each, in an attempt that has half a second."""
+    monkeypatch.setattr(stage, "Clock", lambda _: Clock(0.5))
+    model.workers["one"] = [write("half.txt", "half\n"), hand_off()]
+    attempt = world.assigned(world.running(), acceptance_checks=["sleep 60", "sleep 61"])
+    began = time.monotonic()
+    execute(attempt.pk)
+    assert time.monotonic() - began < 30
+    assert kept(attempt) == "half\n"
+    assert (attempt.status, attempt.status_reason) == ("timed_out", "The time limit of 0.5 s is used up.")
 
 
 # Failures.

@@ -93,6 +93,28 @@ def test_the_planner_may_look_first_and_every_call_is_booked(world: World, model
     assert calls.count() == iteration.steps == 3
     spent = sum(call.input_tokens + call.output_tokens for call in calls)
     assert spent == iteration.tokens == again(swarm).tokens > 0
+    assert iteration.tool_calls == again(swarm).tool_calls == 3, "its looks, not the plan"
+
+
+def test_a_planners_looks_never_pass_the_swarms_limit_of_tool_calls(world: World, model: Model):
+    look = ("read_file", {"path": "a.txt"})
+    model.plans = [says(look, look), says(look, look), planned(task("one"))]
+    swarm = world.submit(max_total_steps=3)
+    plan(swarm.pk)
+    assert (world.service.total, again(swarm).tool_calls) == (2, 2), "of two that do not both fit none is made"
+    assert (swarm.status, swarm.status_reason) == ("failed", "The swarm's limit of 3 tool calls is used up.")
+
+
+def test_of_a_large_repository_every_directory_is_seen(world: World):
+    files: dict[str, str | bytes | None] = {f"lib/package_{n // 40:02}/m{n:04}.py": "x\n" for n in range(1271)}
+    world.clone.commit(files)
+    plan(world.submit().pk)
+    told = world.service.requests[0].first_text
+    for package in range(32):
+        assert f"lib/package_{package:02}/" in told
+    assert "lib/package_05/ (40 files)" in told or "lib/package_05/m0200.py" in told
+    assert "src/b.py" in told
+    assert told.count("\nlib/") <= 600
 
 
 def test_a_swarm_that_waits_for_approval_starts_nothing(world: World, nudges: Nudges):

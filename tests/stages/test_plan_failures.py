@@ -13,12 +13,13 @@ from orchestration.demo.service import Answer
 from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.events import Stage
 from orchestration.domain.planning import MAX_PLANNER_FAILURES
+from orchestration.domain.retries import MAX_LOST
 from orchestration.models import Event, PlanIteration, Swarm
 from orchestration.stages import leases
 from orchestration.stages import plan as stage
-from orchestration.stages.dispatch import dispatch
 from orchestration.stages.plan import plan
 from orchestration.stages.steer import cancel
+from tests import factories
 from tests.stages.world import Model, Nudges, World, at_once, hand_offs, planned, statuses, task
 
 
@@ -113,13 +114,32 @@ def test_a_swarm_that_has_used_up_its_tool_calls_plans_no_more(world: World, nud
     swarm = world.running(done=False, max_total_steps=5)
     hand_offs(swarm, 3, status="failed")
     Swarm.objects.update(tool_calls=6)
+    nudges.take()
     plan(swarm.pk)
     assert world.service.total == 0
     assert again(swarm).planning_done
-    dispatch(swarm.pk)
-    nudges.run()
+    nudges.run()  # without a tick
     assert (again(swarm).status, swarm.finished_at is None) == ("failed", False)
     assert "limit of 5 tool calls is used up" in swarm.status_reason
+
+
+def test_a_planner_that_takes_its_process_with_it_every_time_ends_some_day(world: World, nudges: Nudges):
+    swarm = world.running(done=False)
+    hand_offs(swarm, 3, status="complete")
+    for _ in range(MAX_LOST):
+        factories.make_iteration(swarm, status="lost")
+    nudges.take()
+    plan(swarm.pk)
+    assert (world.service.total, again(swarm).planning_error) == (1, ""), "so often it may"
+    Swarm.objects.update(planning_done=False)
+    hand_offs(swarm, 3, status="complete")
+    for _ in range(MAX_LOST + 1):
+        factories.make_iteration(swarm, status="lost")
+    plan(swarm.pk)
+    assert world.service.total == 1
+    assert again(swarm).planning_error == (
+        f"The planner ended without an answer. It was lost {MAX_LOST + 1} times with the process that ran it."
+    )
 
 
 # Cancelled.

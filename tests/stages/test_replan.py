@@ -70,6 +70,18 @@ def test_a_pending_subtask_is_changed_in_all_its_parts():
     assert Event.objects.get().facts["was"]["priority"] == 5
 
 
+def test_with_its_dependencies_the_levels_of_all_behind_it_change():
+    """Statistics are told by level, and the plan is drawn by it."""
+    swarm = swarm_with("base", "one")
+    top = factories.make_subtask(swarm, name="top", needs=[named("one")], level=1)
+    factories.make_subtask(swarm, name="part", parent=top, level=1)
+    edit_subtask(named("one"), swarm.requester, dependencies=["base"])
+    levels = {row.name: row.level for row in Subtask.objects.all()}
+    assert levels == {"base": 0, "one": 1, "top": 2, "part": 2}
+    edit_subtask(named("one"), swarm.requester, dependencies=[])
+    assert {row.name: row.level for row in Subtask.objects.all()} == {"base": 0, "one": 0, "top": 1, "part": 1}
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

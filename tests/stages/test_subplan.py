@@ -9,6 +9,7 @@ import pytest
 
 from orchestration.demo.service import Answer
 from orchestration.domain.events import Stage
+from orchestration.domain.retries import MAX_LOST
 from orchestration.domain.subplans import MAX_CHILDREN
 from orchestration.models import Attempt, Handoff, PlanIteration, Subtask, Swarm
 from orchestration.stages.dispatch import dispatch
@@ -293,6 +294,16 @@ def test_a_swarm_that_has_used_up_its_tool_calls_splits_nothing(world: World, mo
     assert world.service.total == 0
     assert again(row).status == "failed"
     assert "limit of 5 tool calls is used up" in row.status_reason
+
+
+def test_a_subplanner_that_takes_its_process_with_it_every_time_ends_with_its_subtask(world: World, model: Office):
+    row = big(world.running(), status="waiting")
+    for _ in range(MAX_LOST + 1):
+        factories.make_iteration(row.swarm, parent=row, status="lost")
+    subplan(row.pk)
+    assert world.service.total == 0
+    assert again(row).status == "failed"
+    assert f"It was lost {MAX_LOST + 1} times" in row.status_reason
 
 
 @pytest.mark.parametrize("status", ["paused", "cancelled"])
