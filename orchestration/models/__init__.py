@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestration.models.accounts import ApiToken, Membership, Team, User
+from orchestration.models.agents import Agent
 from orchestration.models.checks import CheckRun
 from orchestration.models.events import Event
 from orchestration.models.gates import GateRun
@@ -15,6 +16,7 @@ from orchestration.models.swarms import ModelCall, PlanIteration, Swarm
 from orchestration.models.work import Artifact, Attempt, Handoff, Step, Subtask
 
 __all__ = [
+    "Agent",
     "ApiToken",
     "Artifact",
     "Attempt",

@@ -70,6 +70,14 @@ class Repository(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(1000)],
         help_text="Attempts of all its swarms that may run at once; empty: no limit of its own.",
     )
+    agent = models.ForeignKey(
+        "Agent",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="repositories",
+        help_text="Who works, unless the request says otherwise; empty: the built-in agent.",
+    )
     network = models.BooleanField(default=False, help_text="Whether commands in the sandbox may use the network.")
     is_demo = models.BooleanField(default=False, editable=False)
     path_allowed = models.BooleanField(

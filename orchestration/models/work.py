@@ -67,6 +67,7 @@ class Attempt(models.Model):
     cached_from = models.CharField(
         max_length=12, blank=True, help_text="The attempt whose result the cache gave; empty: an agent ran."
     )
+    agent = models.CharField(max_length=160, blank=True, help_text="Who worked; empty: our own agent.")
     lease_token = models.CharField(max_length=40, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
 
