@@ -122,7 +122,7 @@ _SWARM: Mapping[Status, frozenset[Status]] = {
     S.CANCELLED: frozenset(),
 }
 _SUBTASK: Mapping[Status, frozenset[Status]] = {
-    T.PENDING: frozenset({T.ASSIGNED, T.BLOCKED, T.WAITING, T.COMPLETE, T.CANCELLED}),
+    T.PENDING: frozenset({T.ASSIGNED, T.BLOCKED, T.WAITING, T.CANCELLED}),
     T.BLOCKED: frozenset({T.PENDING, T.CANCELLED}),
     T.ASSIGNED: frozenset({T.RUNNING, T.PENDING, T.FAILED, T.CANCELLED}),
     T.RUNNING: frozenset(
@@ -137,7 +137,7 @@ _SUBTASK: Mapping[Status, frozenset[Status]] = {
     T.CANCELLED: frozenset(),
 }
 _ATTEMPT: Mapping[Status, frozenset[Status]] = {
-    A.ASSIGNED: frozenset({A.RUNNING, A.COMPLETE, A.FAILED, A.CANCELLED, A.LOST}),
+    A.ASSIGNED: frozenset({A.RUNNING, A.FAILED, A.CANCELLED, A.LOST}),
     A.RUNNING: frozenset({A.WAITING, A.COMPLETE, A.PARTIAL, A.BLOCKED, A.FAILED, A.TIMED_OUT, A.CANCELLED, A.LOST}),
     A.WAITING: frozenset({A.ASSIGNED, A.FAILED, A.TIMED_OUT, A.CANCELLED, A.LOST}),
     A.COMPLETE: frozenset(),
