@@ -123,6 +123,8 @@ def _record_call(swarm: Swarm, reply: Reply, on: Spender) -> None:
         cost_usd=reply.cost_usd,
         latency_ms=reply.latency_ms,
         retries=reply.retries,
+        refused=reply.refused,
+        waited_ms=reply.waited_ms,
     )
 
 
@@ -311,8 +313,7 @@ def _take_back(on: Spender) -> dict[str, Any]:
         return {}
     on.reserved_tokens, on.reserved_usd = 0, Decimal(0)
     less = {"reserved_tokens": F("reserved_tokens") - tokens, "reserved_usd": F("reserved_usd") - usd}
-    held = _row(on).filter(reserved_tokens__gte=tokens, reserved_usd__gte=usd)
-    return less if held.update(**less) == 1 else {}
+    return less if _row(on).filter(reserved_tokens__gte=tokens).update(**less) == 1 else {}
 
 
 def _row(on: Spender) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -36,24 +37,31 @@ class AttemptReport:
         self._number = 0
         self._waiting: list[Step] = []
         self._last_sign = 0.0
+        self._lock = threading.RLock()  # an agent that is not ours may have several calls in flight
 
     def turn(self, reply: Reply) -> None:
         """Books the answer and writes the last turn's results. Raises AdapterError(BUDGET) where none of its calls may
         run: each is counted before it runs, and the swarm's limit is never passed."""
-        self._turn += 1
-        reply = plausible(reply)
-        if reply.text or not reply.tool_calls:
-            self._add(text=reply.text, tokens=reply.usage.output_tokens)
-        calls = Calls(len(reply.tool_calls), self._max_total_steps)
-        with transaction.atomic():
-            self._write_steps()
-            seen = {"doing": _doing(reply.tool_calls), "last_sign_at": timezone.now()}
-            granted = book(self._swarm, reply, on=self._attempt, calls=calls, **seen)
-        progressed(self._swarm)
-        release_connection()
-        if granted < calls.wanted:
+        granted = self.answered(reply, self._attempt)
+        if granted < len(reply.tool_calls):
             self._last_calls = granted
             self._require_calls()
+
+    def answered(self, reply: Reply, on: Attempt) -> int:
+        """Books it on `on`, the attempt as whoever asked holds it, and says how many of its tool calls may run."""
+        reply = plausible(reply)
+        calls = Calls(len(reply.tool_calls), self._max_total_steps)
+        with self._lock:
+            self._turn += 1
+            if reply.text or not reply.tool_calls:
+                self._add(text=reply.text, tokens=reply.usage.output_tokens)
+            with transaction.atomic():
+                self._write_steps()
+                seen = {"doing": _doing(reply.tool_calls), "last_sign_at": timezone.now()}
+                granted = book(self._swarm, reply, on=on, calls=calls, **seen)
+        progressed(self._swarm)
+        release_connection()
+        return granted
 
     def ran(self, tool: str, arguments: dict[str, Any], result: str, *, ok: bool, duration_ms: int) -> None:
         """Kept until the next turn or the end: one transaction a turn. Raises AdapterError(BUDGET) after the last."""
@@ -76,7 +84,7 @@ class AttemptReport:
 
     def flush(self) -> None:
         """Writes what the last turn did; called at the end, whatever the end was."""
-        with transaction.atomic():
+        with self._lock, transaction.atomic():
             self._write_steps()
             Attempt.objects.filter(pk=self._attempt.pk).update(last_sign_at=timezone.now(), doing="")
 
@@ -101,8 +109,9 @@ class AttemptReport:
         return f"Saved {artifact.name} ({artifact.size:,} bytes)."
 
     def _add(self, **fields: Any) -> None:
-        self._number += 1
-        self._waiting.append(Step(attempt=self._attempt, number=self._number, turn=self._turn, **clean(fields)))
+        with self._lock:
+            self._number += 1
+            self._waiting.append(Step(attempt=self._attempt, number=self._number, turn=self._turn, **clean(fields)))
 
     def _write_steps(self) -> None:
         if self._waiting:
