@@ -10,8 +10,11 @@ from enum import StrEnum
 
 from orchestration.domain.states import (
     AttemptStatus,
+    DeliveryStatus,
     EntryStatus,
+    GateStatus,
     IterationStatus,
+    QuestionStatus,
     Status,
     SubtaskStatus,
     SwarmStatus,
@@ -25,7 +28,10 @@ class Noun(StrEnum):
     SUBTASK = "subtask"
     ATTEMPT = "attempt"
     ENTRY = "merge_entry"
+    GATE = "gate"
     PLAN = "plan"
+    MESSAGE = "message"
+    QUESTION = "question"
 
 
 class Stage(StrEnum):
@@ -34,6 +40,7 @@ class Stage(StrEnum):
     DISPATCH = "dispatch"
     EXECUTE = "execute"
     MERGE = "merge"
+    GATE = "gate"
     FINISH = "finish"
     MAINTAIN = "maintain"  # of a repository
 
@@ -46,10 +53,15 @@ OTHER = frozenset(
         "swarm.steered",  # a person changed its plan or its limits; who, and what it was before
         "swarm.noted",  # something a person should know, with its sentence
         "swarm.published",  # the branch was put where its requester can see it
+        "swarm.queue_paused",  # nothing lands until a person looked, or the machine works again
+        "swarm.queue_resumed",
+        "gate.flaked",  # it was red, and a later green proved it innocent
         "swarm.checked",  # one of the repository's checks ran on the result
         "plan.retrying",
         "attempt.progressed",
         "artifact.saved",
+        "message.sent",  # by a person, to agents; who, to whom, and its words
+        "result.shared",  # by an agent, for the others of its swarm
     }
 )
 
@@ -58,7 +70,10 @@ NOUN_OF: Mapping[type[Status], Noun] = {
     SubtaskStatus: Noun.SUBTASK,
     AttemptStatus: Noun.ATTEMPT,
     EntryStatus: Noun.ENTRY,
+    GateStatus: Noun.GATE,
     IterationStatus: Noun.PLAN,
+    DeliveryStatus: Noun.MESSAGE,
+    QuestionStatus: Noun.QUESTION,
 }
 
 KINDS = OTHER | {f"{noun}.{status}" for kind, noun in NOUN_OF.items() for status in kind}
@@ -68,8 +83,8 @@ def kind_of(status: Status) -> str:
     return f"{NOUN_OF[type(status)]}.{status}"
 
 
-# Which stages look again after an event. Execute is woken with the attempt, subplan with the subtask that waits for
-# its parts (itself, or the one that the row is a part of), the others with the swarm.
+# Which stages look again after an event. Execute is woken with the attempt, gate with the gate run, subplan with the
+# subtask that waits for its parts (itself, or the one that the row is a part of), the others with the swarm.
 _COLLECT = (Stage.DISPATCH, Stage.PLAN, Stage.SUBPLAN)
 NUDGES: Mapping[str, tuple[Stage, ...]] = {
     "swarm.submitted": (Stage.PLAN,),
@@ -90,7 +105,14 @@ NUDGES: Mapping[str, tuple[Stage, ...]] = {
     "subtask.conflict": _COLLECT,
     "subtask.cancelled": _COLLECT,
     "attempt.assigned": (Stage.EXECUTE,),
+    "attempt.waiting": (Stage.DISPATCH,),  # its place is free
+    "message.sent": (Stage.PLAN,),
     "merge_entry.queued": (Stage.MERGE,),
+    "gate.waiting": (Stage.GATE,),
+    "gate.green": (Stage.MERGE,),
+    "gate.red": (Stage.MERGE,),
+    "gate.infra": (Stage.MERGE,),
+    "gate.cancelled": (Stage.MERGE,),
     "merge_entry.landed": (Stage.DISPATCH,),
     "merge_entry.conflict": (Stage.DISPATCH,),
     "merge_entry.rejected": (Stage.DISPATCH,),

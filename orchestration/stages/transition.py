@@ -22,24 +22,30 @@ from orchestration.domain.states import (
     ENTRY_OPEN,
     SUBTASK_SETTLED,
     AttemptStatus,
+    DeliveryStatus,
     EntryStatus,
+    GateStatus,
     IterationStatus,
+    QuestionStatus,
     Status,
     SubtaskStatus,
     SwarmStatus,
     is_final,
     require,
 )
-from orchestration.models import Attempt, Event, MergeEntry, PlanIteration, Subtask, Swarm
+from orchestration.models import Attempt, Delivery, Event, GateRun, MergeEntry, PlanIteration, Question, Subtask, Swarm
 
-Row = Swarm | Subtask | Attempt | MergeEntry | PlanIteration
+Row = Swarm | Subtask | Attempt | MergeEntry | GateRun | PlanIteration | Delivery | Question
 
 _KIND: Mapping[type[models.Model], type[Status]] = {
     Swarm: SwarmStatus,
     Subtask: SubtaskStatus,
     Attempt: AttemptStatus,
     MergeEntry: EntryStatus,
+    GateRun: GateStatus,
     PlanIteration: IterationStatus,
+    Delivery: DeliveryStatus,
+    Question: QuestionStatus,
 }
 
 
@@ -86,7 +92,7 @@ class Moves:
 
     def _wake(self, kind: str, row: Row) -> None:
         for stage in NUDGES.get(kind, ()):
-            whom = {Stage.EXECUTE: row.pk, Stage.SUBPLAN: _waits_for_parts(row)}.get(stage, self._swarm.pk)
+            whom = {Stage.EXECUTE: row.pk, Stage.GATE: row.pk, Stage.SUBPLAN: _waits_for_parts(row)}.get(stage, self._swarm.pk)
             if whom is not None:
                 self._nudges[stage, whom] = None
 
@@ -180,8 +186,18 @@ def _identity(row: Row) -> dict[str, Any]:
             }
         case MergeEntry():
             return {"id": row.public_id} | _subtask_facts(row.subtask)
+        case GateRun():
+            return {"id": row.public_id, "commit": row.commit, "entries": row.entries}
         case PlanIteration():
             return {"number": row.number}
+        case Delivery() | Question():
+            return _spoken_facts(row)
+
+
+def _spoken_facts(row: Delivery | Question) -> dict[str, Any]:
+    if isinstance(row, Question):
+        return {"id": row.public_id, "text": row.text, "options": row.options}
+    return {"id": row.message.public_id} | (_subtask_facts(row.subtask) if row.subtask else {})
 
 
 def _subtask_facts(subtask: Subtask) -> dict[str, Any]:

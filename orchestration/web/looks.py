@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from orchestration.domain.states import (
     AttemptStatus,
+    DeliveryStatus,
     EntryStatus,
+    GateStatus,
     IterationStatus,
+    QuestionStatus,
     SubtaskStatus,
     SwarmStatus,
 )
@@ -49,7 +52,15 @@ LOOKS: Mapping[str, Look] = {
     EntryStatus.LANDED: Look("done", "Landed"),
     EntryStatus.REJECTED: Look("failed", "Rejected"),
     EntryStatus.SUPERSEDED: Look("cancelled", "Superseded"),
+    GateStatus.GREEN: Look("done", "Green"),
+    GateStatus.RED: Look("failed", "Red"),
+    GateStatus.INFRA: Look("conflict", "No verdict"),
     IterationStatus.DONE: Look("done", "Done"),
+    DeliveryStatus.DELIVERED: Look("running", "Delivered"),
+    DeliveryStatus.ANSWERED: Look("done", "Answered"),
+    DeliveryStatus.EXPIRED: Look("cancelled", "Expired"),
+    QuestionStatus.OPEN: Look("waiting", "Needs an answer"),
+    QuestionStatus.WITHDRAWN: Look("cancelled", "Withdrawn"),
 }
 
 

@@ -83,6 +83,8 @@ _SWARM: Mapping[str, str] = {
     "swarm.cancelled": "The swarm was cancelled",
     "swarm.noted": "Note",
     "swarm.published": "The branch was published",
+    "swarm.queue_paused": "The merge queue pauses",
+    "swarm.queue_resumed": "The merge queue goes on",
 }
 _SUBTASK: Mapping[str, str] = {
     "subtask.pending": "is planned",
@@ -125,6 +127,21 @@ _PLAN: Mapping[str, str] = {
     "plan.lost": "The planner's call was lost",
     "plan.retrying": "The planner will be asked again",
 }
+_GATE: Mapping[str, str] = {
+    "gate.waiting": "is to be run",
+    "gate.running": "runs",
+    "gate.green": "is green",
+    "gate.red": "is red",
+    "gate.infra": "came to no verdict",
+    "gate.cancelled": "is not needed any more",
+    "gate.flaked": "was red, and is proved innocent by a green one",
+}
+_MESSAGE: Mapping[str, str] = {
+    "message.waiting": "waits again to be delivered",
+    "message.delivered": "was delivered",
+    "message.answered": "was answered",
+    "message.expired": "was not delivered",
+}
 Facts = Mapping[str, Any]
 _SPECIAL: Mapping[str, Callable[[Facts], str]] = {
     "swarm.submitted": lambda facts: f"{facts.get('requester', 'Somebody')} handed in the request",
@@ -134,9 +151,19 @@ _SPECIAL: Mapping[str, Callable[[Facts], str]] = {
     "swarm.checked": lambda facts: (
         f"The check {facts.get('command', '')} {'passed' if facts.get('passed') else 'did not pass'}"
     ),
+    "result.shared": lambda facts: f"{facts.get('name', 'A subtask')} shared the result {facts.get('key', '')}",
+    "message.sent": lambda facts: (
+        f"{facts.get('by', 'Somebody')} wrote to {facts.get('name') or 'the swarm'}: “{facts.get('text', '')}”"
+    ),
+    "question.open": lambda facts: f"An agent asks people: “{facts.get('text', '')}”",
+    "question.answered": lambda facts: f"The question “{facts.get('text', '')}” has an answer",
+    "question.expired": lambda facts: f"Nobody answered the question “{facts.get('text', '')}”",
+    "question.withdrawn": lambda facts: f"Nobody waits any more for an answer to “{facts.get('text', '')}”",
     "artifact.saved": lambda facts: f"The artifact {facts.get('name', '')} was saved",
 }
 _TABLES = (
+    (_GATE, "A gate {what}"),
+    (_MESSAGE, "The message {what}{to}"),
     (_SWARM, "{what}"),
     (_PLAN, "{what}"),
     (_SUBTASK, "{name} {what}"),
@@ -150,7 +177,9 @@ def subject_and_sentence(kind: str, facts: Facts) -> str:
         return _SPECIAL[kind](facts)
     for table, shape in _TABLES:
         if kind in table:
-            return shape.format(what=table[kind], name=facts.get("name", "A subtask"), number=facts.get("number", ""))
+            name = facts.get("name", "A subtask")
+            to = f" to {facts.get('name') or 'the planner'}"
+            return shape.format(what=table[kind], name=name, number=facts.get("number", ""), to=to)
     raise KeyError(kind)
 
 

@@ -10,18 +10,21 @@ from orchestration.domain import events, states
 from orchestration.domain.events import KINDS, NOUN_OF, NUDGES, OTHER, Noun, Stage, kind_of
 from orchestration.domain.states import (
     AttemptStatus,
+    DeliveryStatus,
     EntryStatus,
     IterationStatus,
+    QuestionStatus,
     Status,
     SubtaskStatus,
     SwarmStatus,
 )
 
-STATUSES: tuple[Status, ...] = (*SwarmStatus, *SubtaskStatus, *AttemptStatus, *EntryStatus, *IterationStatus)
+STATUSES: tuple[Status, ...] = tuple(status for kind in NOUN_OF for status in kind)
 
 
 def test_every_kind_of_row_has_a_noun_of_its_own():
-    assert list(NOUN_OF) == [SwarmStatus, SubtaskStatus, AttemptStatus, EntryStatus, IterationStatus]
+    people = [DeliveryStatus, QuestionStatus]
+    assert list(NOUN_OF) == [SwarmStatus, SubtaskStatus, AttemptStatus, EntryStatus, IterationStatus, *people]
     assert set(NOUN_OF.values()) == set(Noun)
 
 

@@ -14,15 +14,25 @@ from orchestration.domain.states import (
     INITIAL,
     TRANSITIONS,
     AttemptStatus,
+    DeliveryStatus,
     EntryStatus,
     IllegalTransition,
     IterationStatus,
+    QuestionStatus,
     Status,
     SubtaskStatus,
     SwarmStatus,
 )
 
-KINDS: tuple[type[Status], ...] = (SwarmStatus, SubtaskStatus, AttemptStatus, EntryStatus, IterationStatus)
+KINDS: tuple[type[Status], ...] = (
+    SwarmStatus,
+    SubtaskStatus,
+    AttemptStatus,
+    EntryStatus,
+    IterationStatus,
+    DeliveryStatus,
+    QuestionStatus,
+)
 ALL: tuple[Status, ...] = tuple(status for kind in KINDS for status in kind)
 
 # The words that other programs read (contracts.md): renaming one breaks them.
@@ -30,6 +40,7 @@ PUBLISHED = {
     SwarmStatus: "planning awaiting_approval running paused finalizing succeeded partly_succeeded failed cancelled",
     SubtaskStatus: "pending blocked assigned running waiting handed_off conflict complete failed timed_out cancelled",
     AttemptStatus: "assigned running waiting complete partial blocked failed timed_out cancelled lost",
+    DeliveryStatus: "waiting delivered answered expired",
     EntryStatus: "queued merging gating conflict landed rejected superseded cancelled",
 }
 
@@ -113,6 +124,8 @@ def test_the_ends_are_these():
         AttemptStatus: {"complete", "partial", "blocked", "failed", "timed_out", "cancelled", "lost"},
         EntryStatus: {"landed", "rejected", "superseded", "cancelled"},
         IterationStatus: {"done", "failed", "lost"},
+        DeliveryStatus: {"expired"},
+        QuestionStatus: {"answered", "expired"},
     }
 
 
