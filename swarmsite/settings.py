@@ -121,6 +121,7 @@ CELERY_TASK_ROUTES = {
     "orchestration.dispatch": {"queue": "dispatch"},
     "orchestration.finish": {"queue": "check"},
     "orchestration.maintain": {"queue": "check"},
+    "orchestration.gate": {"queue": "check"},
     "orchestration.execute": {"queue": "execute"},
     "orchestration.merge": {"queue": "merge"},
     "orchestration.tick": {"queue": "dispatch"},
@@ -141,6 +142,7 @@ SWARM: dict[str, Any] = {
     "LEASE_SECONDS": env.integer("SWARM_LEASE_SECONDS", 30, low=3, high=3600),
     "OPENAI_ENDPOINT": env.openai_endpoint(),
     "ANTHROPIC_ENDPOINT": env.anthropic_endpoint(),
+    "RESULT_TTL": env.integer("SWARM_RESULT_TTL", 7 * 24 * 3600, low=60, high=10 * 365 * 24 * 3600),
     "TICK_SECONDS": env.integer("SWARM_TICK_SECONDS", 2, low=1, high=600),
 }
 

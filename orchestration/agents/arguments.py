@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -61,3 +61,16 @@ class SaveArtifact(FromModel):
     mime: Annotated[str, Field(max_length=100)] = "text/plain"
     path: str = ""
     content: str | None = None
+
+
+class ShareResult(FromModel):
+    key: str
+    value: Any = None
+    tags: list[str] = []
+
+
+class GetResults(FromModel):
+    key: str = ""
+    tags: list[str] = []
+    prefix: str = ""
+    producer: str = ""

@@ -13,11 +13,13 @@ from orchestration.adapters.sandbox import CommandResult
 from orchestration.agents.arguments import (
     Bash,
     EditFile,
+    GetResults,
     Glob,
     Grep,
     ListFiles,
     ReadFile,
     SaveArtifact,
+    ShareResult,
     WriteFile,
 )
 from orchestration.agents.assignment import Report, Workplace
@@ -46,6 +48,8 @@ class Toolbox:
             "grep": (Grep, lambda a: grep(self._box, a.pattern, a.path, a.glob, cancellation)),
             "bash": (Bash, self._bash),
             "save_artifact": (SaveArtifact, self._save),
+            "share_result": (ShareResult, lambda a: report.share_result(a.key, a.value, a.tags)),
+            "get_results": (GetResults, lambda a: report.get_results(**a.model_dump())),
         }
 
     def run(self, name: str, arguments: Mapping[str, Any]) -> tuple[str, bool]:

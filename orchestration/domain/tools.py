@@ -6,6 +6,7 @@ from typing import Any
 
 from orchestration.domain.conversation import ToolSpec
 from orchestration.domain.planning import MAX_TASKS_IN_PLAN
+from orchestration.domain.sharing import MAX_VALUE_BYTES
 
 
 def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
@@ -80,6 +81,24 @@ GREP = ToolSpec(
 )
 GIT_LOG = ToolSpec("git_log", "The latest commits.", _object(limit=_whole(20)))
 
+SHARE_RESULT = ToolSpec(
+    "share_result",
+    "Publish a value for the other agents of this swarm, such as a name, an interface or a finding they must agree on. "
+    "The first subtask that takes a key owns it; sharing it again replaces your own value.",
+    _object(
+        ("key", "value"),
+        key=_text("letters, digits and . _ / : -"),
+        value={"description": f"any JSON, at most {MAX_VALUE_BYTES:,} bytes"},
+        tags=_TEXTS,
+    ),
+)
+GET_RESULTS = ToolSpec(
+    "get_results",
+    "Read what other agents of this swarm shared: those that fit every condition given (one of several tags is "
+    "enough); without conditions, all.",
+    _object(key=_text(), tags=_TEXTS, prefix=_text("how the key begins"), producer=_text("the name of a task")),
+)
+
 PLANNER_TOOLS = (SUBMIT_PLAN, LIST_FILES, READ_FILE, GREP, GIT_LOG)
 
 WORKER_TOOLS = (
@@ -109,5 +128,7 @@ WORKER_TOOLS = (
         "Keep a result beside the commit: give `content`, or the `path` of a file.",
         _object(("type", "name", "mime"), type=_text(), name=_text(), path=_text(), content=_text(), mime=_text()),
     ),
+    SHARE_RESULT,
+    GET_RESULTS,
     HANDOFF,
 )

@@ -10,17 +10,19 @@ from orchestration.adapters import prompts
 from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.config import Strategy, SwarmConfig
 from orchestration.domain.context import Part, history, line_news
+from orchestration.domain.sharing import told_first
 from orchestration.domain.states import IterationStatus, SubtaskStatus
 from orchestration.domain.subplans import MAX_CHILDREN, MAX_DEPTH, SPLIT_FROM
-from orchestration.models import Handoff, Subtask, Swarm
 from orchestration.domain.trees import tree
+from orchestration.models import Handoff, Subtask, Swarm
 from orchestration.stages.rows import config_of
+from orchestration.stages.sharing import of_dependencies
 from orchestration.stages.standing import FAILURES, Standing
 
 MAX_FILES = 600
+MAX_FILES_COUNTED = 200_000
 MAX_FILES_COMPARED = 20_000
 MAX_DOCUMENT_BYTES = 20_000
-MAX_FILES_COUNTED = 200_000
 LOG_ENTRIES = 20
 GUIDANCE = ("AGENTS.md",)
 DOCUMENTS = ("AGENTS.md", "SPEC.md", "FEATURES.json", "DECISIONS.md")
@@ -142,6 +144,7 @@ def worker_task(swarm: Swarm, subtask: Subtask) -> str:
         scope=", ".join(_scope_of(subtask)) or "what the instruction needs",
         request=swarm.request,
         dependencies="\n".join(map(_handoff, done.select_related("attempt__subtask", "parent"))) or "(none)",
+        results=told_first(of_dependencies(subtask)) or "(none)",
     )
 
 

@@ -26,7 +26,7 @@ from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.handoffs import Claim, SubmittedHandoff, objections, verdict
 from orchestration.domain.states import AttemptStatus, SubtaskStatus, SwarmStatus
 from orchestration.models import Attempt
-from orchestration.stages import briefing
+from orchestration.stages import briefing, sharing
 from orchestration.stages.accounting import OverBudget, Spending
 from orchestration.stages.handoff import Ending, settle
 from orchestration.stages.inspection import Inspection
@@ -204,6 +204,12 @@ class _Run:
 
     def save_artifact(self, *, type_: str, name: str, mime: str, content: bytes) -> str:
         return self._report.save_artifact(type_=type_, name=name, mime=mime, content=content)
+
+    def share_result(self, key: str, value: Any, tags: Sequence[str]) -> str:
+        return sharing.share(self._attempt, key, value, tags)
+
+    def get_results(self, *, key: str, tags: Sequence[str], prefix: str, producer: str) -> str:
+        return sharing.tell(self._swarm, key=key, tags=tags, prefix=prefix, producer=producer)
 
     def objections(self, handoff: SubmittedHandoff) -> Sequence[str]:
         if self._box is None:

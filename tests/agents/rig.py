@@ -111,6 +111,7 @@ class Remembered(Report):
     turns: list[Reply] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any], str, bool]] = field(default_factory=list)
     artifacts: list[tuple[str, str, str, bytes]] = field(default_factory=list)
+    shared: dict[str, tuple[Any, list[str]]] = field(default_factory=dict)
     claims: list[SubmittedHandoff] = field(default_factory=list)
     refuses: list[list[str]] = field(default_factory=list)
     signs: int = 0
@@ -134,6 +135,13 @@ class Remembered(Report):
     def save_artifact(self, *, type_: str, name: str, mime: str, content: bytes) -> str:
         self.artifacts.append((type_, name, mime, content))
         return f"Saved {name}."
+
+    def share_result(self, key: str, value: Any, tags: Sequence[str]) -> str:
+        self.shared[key] = (value, list(tags))
+        return f"Shared {key}."
+
+    def get_results(self, *, key: str, tags: Sequence[str], prefix: str, producer: str) -> str:
+        return f"{sorted(self.shared)} by {key!r}, {list(tags)}, {prefix!r}, {producer!r}"
 
     def objections(self, handoff: SubmittedHandoff) -> Sequence[str]:
         self.claims.append(handoff)

@@ -94,9 +94,9 @@ def test_a_wrong_call_is_told(toolbox: Toolbox, name: str, arguments: dict[str, 
 
 
 def test_an_unknown_tool_is_answered_with_the_known_ones(toolbox: Toolbox):
-    assert wrong(toolbox, "share_result") == (
-        "there is no tool 'share_result'; there are list_files, read_file, write_file, edit_file, glob, grep, bash, "
-        "save_artifact and handoff."
+    assert wrong(toolbox, "fly") == (
+        "there is no tool 'fly'; there are list_files, read_file, write_file, edit_file, glob, grep, bash, "
+        "save_artifact, share_result, get_results and handoff."
     )
 
 
@@ -191,6 +191,14 @@ def test_an_empty_artifact_is_one(toolbox: Toolbox, desk: Desk):
     (desk.root / "empty").touch()
     right(toolbox, "save_artifact", type="log", name="l", path="empty")
     assert [content for *_, content in desk.report.artifacts] == [b"", b""]
+
+
+def test_a_value_is_shared_and_asked_for(toolbox: Toolbox, desk: Desk):
+    assert right(toolbox, "share_result", key="api", value={"port": 80}, tags=["x"]) == "Shared api."
+    assert right(toolbox, "share_result", key="none", value=None) == "Shared none."
+    assert desk.report.shared == {"api": ({"port": 80}, ["x"]), "none": (None, [])}
+    asked = right(toolbox, "get_results", prefix="a", tags=["x"], producer="survey")
+    assert asked == "['api', 'none'] by '', ['x'], 'a', 'survey'"
 
 
 @pytest.mark.parametrize("both", [{}, {"content": "x", "path": "a"}, {"path": ""}])

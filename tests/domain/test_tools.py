@@ -24,6 +24,8 @@ WORKER: dict[str, tuple[set[str], dict[str, Any]]] = {
     "grep": ({"pattern", "path", "glob"}, {"path": "."}),
     "bash": ({"command", "timeout_s"}, {"timeout_s": 120}),
     "save_artifact": ({"type", "name", "path", "content", "mime"}, {}),
+    "share_result": ({"key", "value", "tags"}, {}),
+    "get_results": ({"key", "tags", "prefix", "producer"}, {}),
 }
 EVERY = {tool.name: tool for tool in (*PLANNER_TOOLS, *WORKER_TOOLS)}
 
