@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 LEAST = 3  # of a directory with more files than fit: so many are named
 
@@ -23,15 +24,15 @@ class _Directory:
 
     def lines(self, most: int) -> Iterator[str]:
         """Its directories and files, in the order of their names; of files at most `most`."""
-        shown = self.files[:most]
-        found = sorted([*self.below.values(), *shown], key=lambda one: one if isinstance(one, str) else one.path)
-        for one in found:
-            if isinstance(one, str):
-                yield one
-            elif one.open:
-                yield from one.lines(len(one.files))
+        found: dict[str, _Directory | None] = dict.fromkeys(self.files[:most])
+        found |= {one.path: one for one in self.below.values()}
+        for path, directory in sorted(found.items(), key=itemgetter(0)):
+            if directory is None:
+                yield path
+            elif directory.open:
+                yield from directory.lines(len(directory.files))
             else:
-                yield f"{one.path}/ ({_files(one.count)})"
+                yield f"{path}/ ({_files(directory.count)})"
         if len(self.files) > most:
             yield f"{self.path}/... and {_files(len(self.files) - most)} more here".removeprefix("/")
 

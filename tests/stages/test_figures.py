@@ -11,8 +11,10 @@ from django.utils import timezone
 from orchestration.models import Attempt, MergeEntry, PlanIteration, Subtask, Swarm
 from orchestration.models.figures import statistics_of, usage_of
 from orchestration.reads.reports import whole
+from orchestration.stages.accounting import book
 from orchestration.web.panels import SwarmPanels
 from tests import factories as make
+from tests.stages.replies import reply
 
 pytestmark = pytest.mark.django_db
 
@@ -90,6 +92,14 @@ def test_usage_is_by_role_and_endpoint(swarm: Swarm):
         ("worker", swarm.endpoint.name, 1, 0.25, 0),
         ("worker", "small", 2, 0.5, 1),
     }
+
+
+def test_rate_limit_figures_are_those_of_the_calls(swarm: Swarm):
+    runner = swarm.iterations.get()
+    book(swarm, reply(retries=3, refused=2, waited_ms=1500), on=runner)
+    book(swarm, reply(waited_ms=250), on=runner)
+    figures = statistics_of(swarm)
+    assert figures["rate_limit"] == {"calls": 2, "retries": 3, "refused": 2, "waited_s": 1.75}
 
 
 def test_the_page_and_the_command_line_tell_the_same(swarm: Swarm):
