@@ -7,6 +7,7 @@ from celery import shared_task
 from orchestration.stages import dispatch as dispatching
 from orchestration.stages import execute as executing
 from orchestration.stages import finish as finishing
+from orchestration.stages import gate as checking
 from orchestration.stages import maintain as maintaining
 from orchestration.stages import merge as merging
 from orchestration.stages import plan as planning
@@ -37,6 +38,11 @@ def execute(attempt_id: int) -> None:
 @shared_task(name="orchestration.merge", ignore_result=True)
 def merge(swarm_id: int) -> None:
     merging.merge(swarm_id)
+
+
+@shared_task(name="orchestration.gate", ignore_result=True)
+def gate(run_id: int) -> None:
+    checking.gate(run_id)
 
 
 @shared_task(name="orchestration.finish", ignore_result=True)

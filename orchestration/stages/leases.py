@@ -17,7 +17,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from orchestration.adapters.cancellation import Cancellation
-from orchestration.models import Attempt, Lease, PlanIteration
+from orchestration.models import Attempt, GateRun, Lease, PlanIteration
 
 logger = logging.getLogger(__name__)
 NOT_OURS = "It was cancelled or taken over by another worker."
@@ -86,7 +86,7 @@ def release_connection() -> None:
         connection.close()
 
 
-Leased = Attempt | PlanIteration
+Leased = Attempt | PlanIteration | GateRun
 
 
 class Heartbeat:

@@ -35,6 +35,7 @@ from orchestration.domain.states import (
 )
 from orchestration.models import Attempt, Delivery, Event, GateRun, MergeEntry, PlanIteration, Question, Subtask, Swarm
 
+MAX_FACT = 1000  # characters of people's and agents' words in an event
 Row = Swarm | Subtask | Attempt | MergeEntry | GateRun | PlanIteration | Delivery | Question
 
 _KIND: Mapping[type[models.Model], type[Status]] = {
@@ -92,7 +93,8 @@ class Moves:
 
     def _wake(self, kind: str, row: Row) -> None:
         for stage in NUDGES.get(kind, ()):
-            whom = {Stage.EXECUTE: row.pk, Stage.GATE: row.pk, Stage.SUBPLAN: _waits_for_parts(row)}.get(stage, self._swarm.pk)
+            own = {Stage.EXECUTE: row.pk, Stage.GATE: row.pk, Stage.SUBPLAN: _waits_for_parts(row)}
+            whom = own.get(stage, self._swarm.pk)
             if whom is not None:
                 self._nudges[stage, whom] = None
 
@@ -186,17 +188,22 @@ def _identity(row: Row) -> dict[str, Any]:
             }
         case MergeEntry():
             return {"id": row.public_id} | _subtask_facts(row.subtask)
-        case GateRun():
-            return {"id": row.public_id, "commit": row.commit, "entries": row.entries}
-        case PlanIteration():
-            return {"number": row.number}
+        case GateRun() | PlanIteration():
+            return _run_facts(row)
         case Delivery() | Question():
             return _spoken_facts(row)
 
 
+def _run_facts(row: GateRun | PlanIteration) -> dict[str, Any]:
+    if isinstance(row, PlanIteration):
+        return {"number": row.number}
+    return {"id": row.public_id, "commit": row.commit, "entries": row.entries}
+
+
 def _spoken_facts(row: Delivery | Question) -> dict[str, Any]:
     if isinstance(row, Question):
-        return {"id": row.public_id, "text": row.text, "options": row.options}
+        answered = {"answer": row.answer[:MAX_FACT], "by": row.answered_by.username} if row.answered_by else {}
+        return {"id": row.public_id, "text": row.text[:MAX_FACT], "options": row.options} | answered
     return {"id": row.message.public_id} | (_subtask_facts(row.subtask) if row.subtask else {})
 
 
