@@ -69,9 +69,27 @@ def test_a_program_reads_what_it_is_given(box: Box) -> None:
     assert box.run(Program(["wc", "-c"]), timeout_s=LONG).output.strip() == "0"
 
 
-def test_a_command_that_is_no_program_sees_neither_its_files_nor_its_variables(box: Box) -> None:
-    box.run(Program(["true"], environment={"COLOUR": "green"}, files={"secret": "x"}), timeout_s=LONG)
-    assert box.run('cd; cat secret 2>/dev/null; echo "$COLOUR"', timeout_s=LONG).output == "\n"
+def test_a_command_that_is_no_program_sees_neither_its_files_nor_its_variables(tmp_path: Path) -> None:
+    with choose_sandbox("bubblewrap").open(tmp_path) as box:
+        box.run(Program(["true"], environment={"COLOUR": "green"}, files={"secret": "x"}), timeout_s=LONG)
+        assert box.run('cd; cat secret 2>/dev/null; echo "$COLOUR"', timeout_s=LONG).output == "\n"
+
+
+def test_a_box_says_where_its_workspace_and_its_home_are(box: Box, tmp_path: Path) -> None:
+    (tmp_path / "mark").touch()
+    ran = box.run(Program(["ls", box.workspace, box.home], files={"settings": ""}), timeout_s=LONG)
+    assert {"mark", "settings"} <= set(ran.output.split())
+
+
+def test_the_programs_of_a_directory_that_is_shown_are_found(sandbox: Sandbox, tmp_path: Path) -> None:
+    for place in ("app/bin", "app/.bin"):
+        program = tmp_path / place / f"greet-{place[4:].strip('.')}{len(place)}"
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\necho hello\n")
+        program.chmod(0o755)
+    (tmp_path / "work").mkdir()
+    with sandbox.open(tmp_path / "work", shown=(tmp_path / "app",)) as box:
+        assert box.run("greet-bin7 && greet-bin8", timeout_s=LONG).output == "hello\nhello\n"
 
 
 def test_it_answers_while_it_runs(box: Box) -> None:

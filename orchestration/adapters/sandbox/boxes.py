@@ -57,6 +57,14 @@ class CommandResult:
 class Box(Protocol):
     """One workspace with a fence around it."""
 
+    @property
+    def workspace(self) -> str:
+        """Where it is, as what runs inside sees it."""
+
+    @property
+    def home(self) -> str:
+        """Where a program's files lie, likewise."""
+
     def run(self, command: Command, *, timeout_s: float, cancellation: Cancellation | None = None) -> CommandResult:
         """Run it in the workspace; a str goes to a shell. When this returns or raises, nothing of it lives on.
 

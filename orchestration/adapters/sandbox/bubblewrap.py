@@ -86,6 +86,9 @@ class Bubblewrap:
 class BubblewrapBox:
     """One workspace. Every command gets fresh namespaces, so /tmp and the home directory start empty each time."""
 
+    workspace = mounts.WORKSPACE
+    home = mounts.HOME
+
     def __init__(self, bwrap: str, view: mounts.View, limits: Limits, groups: cgroups.Groups) -> None:
         self._bwrap = bwrap
         self._view = view

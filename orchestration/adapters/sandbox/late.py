@@ -21,6 +21,14 @@ class LateBox:
         self._box: Box | None = None
         self._closed = False
 
+    @property
+    def workspace(self) -> str:
+        return self._made().workspace
+
+    @property
+    def home(self) -> str:
+        return self._made().home
+
     def run(self, command: Command, *, timeout_s: float, cancellation: Cancellation | None = None) -> CommandResult:
         return self._made().run(command, timeout_s=timeout_s, cancellation=cancellation)
 

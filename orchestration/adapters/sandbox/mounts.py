@@ -56,7 +56,7 @@ def options(view: View, files: Mapping[str, int]) -> list[str]:
         *("--bind" if not view.read_only else "--ro-bind", str(view.workspace), WORKSPACE),
         *_sealed(),
         *("--chdir", WORKSPACE),
-        *_environment(environment(view.tools) | dict(view.more)),
+        *_environment(environment((*view.tools, *view.shown)) | dict(view.more)),
     ]
 
 
@@ -69,7 +69,7 @@ def interpreter() -> tuple[Path, ...]:
 
 
 def environment(tools: tuple[Path, ...]) -> dict[str, str]:
-    own = [str(tool / "bin") for tool in tools if (tool / "bin").is_dir()]
+    own = [str(place) for tool in tools for place in (tool / "bin", tool / ".bin") if place.is_dir()]
     system = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
     return {
         "PATH": ":".join([*own, *system]),

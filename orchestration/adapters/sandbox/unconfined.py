@@ -49,16 +49,18 @@ class Unconfined:
         read_only: bool = False,
         shown: tuple[Path, ...] = (),
     ) -> UnconfinedBox:
-        return UnconfinedBox(existing(workspace), limits)
+        return UnconfinedBox(existing(workspace), limits, shown)
 
 
 class UnconfinedBox:
     """A working directory, a home of its own, and a process group that is killed at the end."""
 
-    def __init__(self, workspace: Path, limits: Limits) -> None:
+    def __init__(self, workspace: Path, limits: Limits, shown: tuple[Path, ...] = ()) -> None:
         self._workspace = workspace
         self._limits = limits
-        self._home = tempfile.mkdtemp(prefix="swarmsite-home-")
+        self._shown = shown
+        self.workspace = str(workspace)
+        self.home = tempfile.mkdtemp(prefix="swarmsite-home-")
 
     def run(self, command: Command, *, timeout_s: float, cancellation: Cancellation | None = None) -> CommandResult:
         cancellation = cancellation or Cancellation()
@@ -113,29 +115,28 @@ class UnconfinedBox:
         return fd
 
     def _settle(self, command: Command) -> Mapping[str, str]:
-        """A home of its own with its files; the variables that a program gets beside the box's."""
+        """Lays a program's files into the home; the variables that it gets beside the box's."""
         if not isinstance(command, Program):
             return {}
-        home = Path(tempfile.mkdtemp(dir=self._home))
         for name, text in command.files.items():
-            path = home / name
+            path = Path(self.home, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        return {"HOME": str(home), **command.environment}
+        return command.environment
 
     def _environment(self) -> dict[str, str]:
-        path = os.environ.get("PATH", os.defpath)
+        own = [str(place) for one in self._shown for place in (one / "bin", one / ".bin") if place.is_dir()]
         return {
-            "PATH": path,
-            "HOME": self._home,
-            "TMPDIR": self._home,
+            "PATH": ":".join([*own, os.environ.get("PATH", os.defpath)]),
+            "HOME": self.home,
+            "TMPDIR": self.home,
             "LANG": "C.UTF-8",
             "TERM": "dumb",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
     def close(self) -> None:
-        shutil.rmtree(self._home, ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
