@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Max
 from django.utils import timezone
 
 from orchestration.adapters import storage
@@ -38,6 +39,7 @@ class AttemptReport:
         self._waiting: list[Step] = []
         self._last_sign = 0.0
         self._lock = threading.RLock()  # an agent that is not ours may have several calls in flight
+        self._shared = False
 
     def turn(self, reply: Reply) -> None:
         """Books the answer and writes the last turn's results. Raises AdapterError(BUDGET) where none of its calls may
@@ -113,11 +115,24 @@ class AttemptReport:
             self._number += 1
             self._waiting.append(Step(attempt=self._attempt, number=self._number, turn=self._turn, **clean(fields)))
 
+    def share(self) -> None:
+        """Another process may write this attempt's transcript as well: from now on the rows say what number is next."""
+        self._shared = True
+        self._turn = self._attempt.steps
+
     def _write_steps(self) -> None:
         if self._waiting:
+            if self._shared:
+                self._renumber()
             Step.objects.bulk_create(self._waiting)
         self._waiting = []
         self._last_sign = time.monotonic()
+
+    def _renumber(self) -> None:
+        Attempt.objects.select_for_update(no_key=True).get(pk=self._attempt.pk)  # one after the other
+        last = Step.objects.filter(attempt=self._attempt).aggregate(last=Max("number"))["last"] or 0
+        for number, step in enumerate(self._waiting, last + 1):
+            step.number = number
 
 
 def _doing(calls: tuple[ToolCall, ...]) -> str:
