@@ -60,7 +60,6 @@ OTHER = frozenset(
         "plan.retrying",
         "attempt.progressed",
         "artifact.saved",
-        "result.shared",  # by an agent, for the others of its swarm
         "message.sent",  # by a person, to agents; who, to whom, and its words
         "result.shared",  # by an agent, for the others of its swarm
     }

@@ -159,7 +159,6 @@ _SPECIAL: Mapping[str, Callable[[Facts], str]] = {
     "question.answered": lambda facts: f"The question “{facts.get('text', '')}” has an answer",
     "question.expired": lambda facts: f"Nobody answered the question “{facts.get('text', '')}”",
     "question.withdrawn": lambda facts: f"Nobody waits any more for an answer to “{facts.get('text', '')}”",
-    "result.shared": lambda facts: f"{facts.get('name', 'A subtask')} shared the result {facts.get('key', '')}",
     "artifact.saved": lambda facts: f"The artifact {facts.get('name', '')} was saved",
 }
 _TABLES = (
