@@ -26,7 +26,7 @@ STEPS = [
     ("before", "publish", 1),
     ("after", "publish", 1),
 ]
-SEEDS = int(os.environ.get("SWARM_CRASH_SEEDS", "2"))
+SEEDS = int(os.environ.get("TEST_CRASH_SEEDS", "2"))
 KILLS_PER_SEED = 4
 
 

@@ -86,15 +86,15 @@ def conflicting_edits(seed: str) -> list[Edits]:
 class Bench:
     """A synthetic repository with its rows, in the data directory of this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: int = FILES) -> None:
         team, self._operator = bootstrap()
         path = storage.data_directory() / "synthetic"
-        make_repository(path, FILES)
-        self._repository = Repository.objects.create(team=team, name="synthetic", url=str(path), path_allowed=True)
+        make_repository(path, files)
+        self.repository = Repository.objects.create(team=team, name="synthetic", url=str(path), path_allowed=True)
         self._endpoint = ModelEndpoint.objects.create(
             team=team, name="none", base_url="http://127.0.0.1:9/v1", model="none"
         )
-        self.store: BareRepository = storage.bare_repository(self._repository.public_id)
+        self.store: BareRepository = storage.bare_repository(self.repository.public_id)
         self.store.create()
         self._base = self.store.fetch(str(path), None).sha
 
@@ -122,9 +122,7 @@ class Bench:
 
     def land(self, heads: Sequence[str], expected: Mapping[EntryStatus, int]) -> float:
         """Seconds that the real queue takes, journal, events and content check included."""
-        swarm = self._swarm()
-        for number, head in enumerate(heads):
-            self._enqueue(swarm, f"work-{number:03d}", head)
+        swarm = self.queue(heads)
         started = time.perf_counter()
         drain(swarm.pk)
         took = time.perf_counter() - started
@@ -133,9 +131,16 @@ class Bench:
             raise SwarmsiteError(f"The queue ended as {sorted(ended)} and not as {dict(expected)}.")
         return took
 
+    def queue(self, heads: Sequence[str]) -> Swarm:
+        """A swarm in which they wait to land, in this order, each for a subtask that is called work-NNN."""
+        swarm = self._swarm()
+        for number, head in enumerate(heads):
+            self.enqueue(swarm, f"work-{number:03d}", head)
+        return swarm
+
     def _swarm(self) -> Swarm:
         swarm = Swarm.objects.create(
-            repository=self._repository,
+            repository=self.repository,
             requester=self._operator,
             endpoint=self._endpoint,
             request="Land everything.",
@@ -150,7 +155,7 @@ class Bench:
             together.advance(iteration, IterationStatus.DONE)
         return swarm
 
-    def _enqueue(self, swarm: Swarm, name: str, head: str) -> None:
+    def enqueue(self, swarm: Swarm, name: str, head: str) -> None:
         subtask = Subtask.objects.create(
             swarm=swarm, iteration=swarm.iterations.get(), name=name, instruction=f"Do {name}."
         )

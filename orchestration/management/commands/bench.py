@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from orchestration.domain.errors import SwarmsiteError
+from orchestration.management.bench.crash import crash
 from orchestration.management.bench.gating import gate
 from orchestration.management.bench.isolated import isolated
 from orchestration.management.bench.merging import merge, merge_conflicts
@@ -23,6 +24,7 @@ BENCHES: Mapping[str, tuple[Bench, str]] = {
     "merge": (merge, "the merge queue beside git's own plumbing"),
     "merge-conflicts": (merge_conflicts, "the merge queue where a third of the branches conflict"),
     "gate": (gate, "how many gates the merge queue needs where 5 of 100 entries are bad"),
+    "crash": (crash, "no speed: the merge queue killed with -9 at every step and at random moments"),
     "schedule": (schedule, "a whole swarm on the real engine with a simulated model"),
     "start": (start, "how soon the site shows its first page"),
 }
@@ -31,9 +33,17 @@ NUMBERS: Mapping[str, tuple[type[int | float], str]] = {
     "layers": (int, "in how many layers (default 5)"),
     "agents": (int, "agents at once (default 100)"),
     "seed": (int, "of the latencies and the graph (default 1)"),
+    "rounds": (int, "of crash, at random moments (default 300)"),
     "pace": (float, "stretches the model's latencies; 0: it answers at once (default 1)"),
 }
-DEFAULTS: Mapping[str, int | float] = {"subtasks": 200, "layers": 5, "agents": 100, "seed": 1, "pace": 1.0}
+DEFAULTS: Mapping[str, int | float] = {
+    "subtasks": 200,
+    "layers": 5,
+    "agents": 100,
+    "seed": 1,
+    "rounds": 300,
+    "pace": 1.0,
+}
 
 
 class Command(BaseCommand):

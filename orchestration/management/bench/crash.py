@@ -1,0 +1,207 @@
+"""Kills the merge queue with -9 again and again, lets the next process go on, and compares the database with git."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestration.adapters.git.store import BareRepository
+from orchestration.domain.errors import SwarmsiteError
+from orchestration.domain.merging import TRAILER
+from orchestration.domain.states import EntryStatus, SubtaskStatus
+from orchestration.management.bench import killing
+from orchestration.management.bench.killing import STEPS, Kill
+from orchestration.management.bench.merging import Bench, Edits
+from orchestration.management.bench.synthetic import file_name
+from orchestration.models import MergeEntry, Swarm
+from orchestration.stages.maintain import maintain
+
+FILES = 25
+MOST_KILLS = 3  # in one round
+MOST_TRIES = 100
+EXPECTED = {EntryStatus.LANDED: 7, EntryStatus.CONFLICT: 1}
+LONG_AGO_S = 7200.0
+
+
+def crash(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Every numbered step with git's children alive and killed, then `rounds` rounds at random moments."""
+    arena, began = Arena(options["seed"]), time.monotonic()
+    for step in STEPS:
+        for git_dies in (False, True):
+            arena.play([Kill(step, 1, git_dies)])
+    for _ in range(options["rounds"]):
+        arena.play(arena.random_kills())
+    arena.finish()
+    report = arena.report() | {"seconds": round(time.monotonic() - began, 1)}
+    if arena.wrong:
+        raise SwarmsiteError(f"{report}\n" + "\n".join(arena.wrong))
+    return report
+
+
+def edits(seed: str) -> list[Edits]:
+    """Two that want the same file, two that want the same of it, and others."""
+    own: list[Edits] = [{file_name(number): f"CHANGED = {seed!r}, {number}\n"} for number in range(6)]
+    return [*own, {file_name(0): f"OTHERWISE = {seed!r}\n"}, own[1]]
+
+
+@dataclass
+class Arena:
+    """One repository in which every round has a branch of its own."""
+
+    seed: int
+    counts: Counter[str] = field(default_factory=Counter)
+    at: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._chance = random.Random(self.seed)  # noqa: S311 - a workload, no secret
+        self._bench = Bench(FILES)
+        self._store = self._bench.store
+        self._longest_s = self._measure()
+
+    def random_kills(self) -> list[Kill | float]:
+        """Moments, and now and then a step in the middle of a chain."""
+        return [self._random_kill() for _ in range(self._chance.randint(1, MOST_KILLS))]
+
+    def play(self, kills: Sequence[Kill | float]) -> None:
+        """One branch: killed, taken over, killed again, taken over, and then looked at."""
+        work = edits(f"{self.seed}/{self.counts['rounds']}")
+        swarm = self._bench.queue(self._bench.heads(work))
+        self.counts["rounds"] += 1
+        for kill in kills:
+            self._kill(swarm, kill)
+            self._plant_lock(swarm)
+        self._recover(swarm)
+        self.wrong += [f"{swarm.public_id} after {kills}: {what}" for what in audit(swarm, self._store, work)]
+
+    def finish(self) -> None:
+        """What the dead left over is let go, and git finds nothing wrong in the whole repository."""
+        self.counts["candidates_left"] = len(self._store.pins("candidates"))
+        for path in self._locks():
+            os.utime(path, (time.time() - LONG_AGO_S,) * 2)
+        maintain(self._bench.repository.pk)
+        self.wrong += [f"It is still there: {left}" for left in [*self._store.pins("candidates"), *self._locks()]]
+        self.wrong += [f"git finds: {line}" for line in faults(self._store)]
+
+    def report(self) -> dict[str, Any]:
+        kinds = Counter(what.split(": ", 1)[1].split(" ", 1)[0] for what in self.wrong)
+        found = {name: kinds[name] for name in ("lost", "twice", "disagree")}
+        other = {"otherwise_wrong": len(self.wrong) - sum(found.values())}
+        return dict(self.counts) | {"at": dict(sorted(self.at.items()))} | found | other
+
+    def _measure(self) -> float:
+        swarm = self._bench.queue(self._bench.heads(edits("measure")))
+        began = time.monotonic()
+        self._recover(swarm)
+        return time.monotonic() - began
+
+    def _random_kill(self) -> Kill | float:
+        if self._chance.random() < 0.25:
+            return Kill(self._chance.choice(list(STEPS)), self._chance.randint(1, 5), self._chance.random() < 0.5)
+        return self._chance.uniform(0, self._longest_s)
+
+    def _kill(self, swarm: Swarm, kill: Kill | float) -> None:
+        before, git = set(self._locks()), self._store.path
+        if isinstance(kill, Kill):
+            died = killing.ended(killing.start(swarm.pk, git, kill)) == -signal.SIGKILL
+        else:
+            git_dies = self._chance.random() < 0.5
+            died, running = killing.kill_after(killing.start(swarm.pk, git), kill, git, git_dies=git_dies)
+            self.counts["git_children_killed" if git_dies else "git_children_left_alive"] += running
+        self.counts["kills" if died else "ended_before_the_kill"] += 1
+        if died:
+            self.at[kill.step if isinstance(kill, Kill) else "a random moment"] += 1
+        self.counts["locks_left"] += len(set(self._locks()) - before)
+
+    def _plant_lock(self, swarm: Swarm) -> None:
+        if self._chance.random() < 0.3:
+            names = (f"refs/heads/{swarm.branch}.lock", "packed-refs.lock", "HEAD.lock", "objects/pack/tmp_pack_dead")
+            lock = self._store.path / self._chance.choice(names)
+            lock.touch()
+            os.utime(lock, (time.time() - LONG_AGO_S,) * 2)
+            self.counts["locks_planted"] += 1
+
+    def _locks(self) -> Iterator[Path]:
+        for pattern in ("*.lock", "refs/**/*.lock", "objects/**/*.lock", "objects/pack/tmp_*", "objects/??/tmp_*"):
+            yield from self._store.path.glob(pattern)
+
+    def _recover(self, swarm: Swarm) -> None:
+        """Until the queue is drained. While a git child of the dead still runs, its lock is respected; after it, time
+        passes: locks are old, and what was put aside is due."""
+        for _ in range(MOST_TRIES):
+            if not list(killing.git_children(self._store.path)):
+                for lock in self._locks():
+                    os.utime(lock, (time.time() - LONG_AGO_S,) * 2)
+            MergeEntry.objects.filter(swarm=swarm).update(not_before=None)
+            code = killing.ended(killing.start(swarm.pk, self._store.path))
+            open_ones = swarm.merge_entries.filter(status__in=[EntryStatus.QUEUED, EntryStatus.MERGING])
+            if code == 0 and not open_ones.exists():
+                return
+            self.counts["tried_again"] += 1
+        self.wrong.append(f"{swarm.public_id}: lost in the queue after {MOST_TRIES} tries")
+
+
+def audit(swarm: Swarm, store: BareRepository, work: Sequence[Edits]) -> list[str]:
+    """What is lost, what is there twice, and where the database and git do not agree."""
+    swarm.refresh_from_db()
+    tip = store.tip(swarm.branch) or ""
+    entries = list(swarm.merge_entries.select_related("subtask").order_by("pk"))
+    return [
+        *_lost(store, tip, entries, work),
+        *_twice(swarm, store, tip),
+        *_disagreeing(swarm, store, tip, entries),
+    ]
+
+
+def _lost(store: BareRepository, tip: str, entries: Sequence[MergeEntry], work: Sequence[Edits]) -> Iterator[str]:
+    found = Counter(EntryStatus(entry.status) for entry in entries)
+    if found != Counter(EXPECTED):
+        yield f"lost: the entries ended as {dict(found)}"
+    for entry, files in zip(entries, work, strict=True):
+        if not store.contains(entry.head_sha):
+            yield f"lost the commit of {entry.subtask.name}"
+        if entry.status != EntryStatus.LANDED:
+            continue
+        if not store.is_ancestor(entry.head_sha, tip):
+            yield f"lost {entry.subtask.name}: its commit is not in the history"
+        for path, content in files.items():
+            if store.read_file(tip, path) != content.encode():
+                yield f"lost {entry.subtask.name}: {path} is not as it was written"
+
+
+def _twice(swarm: Swarm, store: BareRepository, tip: str) -> Iterator[str]:
+    landings = Counter(value for _, value in store.trailers(swarm.base_sha, tip, TRAILER))
+    yield from (f"twice in the history: {name}" for name, times in landings.items() if times > 1)
+    events = Counter(event.facts["id"] for event in swarm.events.filter(kind="merge_entry.landed"))
+    yield from (f"twice in the log: {name}" for name, times in events.items() if times > 1)
+
+
+def _disagreeing(swarm: Swarm, store: BareRepository, tip: str, entries: Sequence[MergeEntry]) -> Iterator[str]:
+    if swarm.head_sha != tip:
+        yield f"disagree: the head is {swarm.head_sha} and the branch is at {tip}"
+    landings = {value: sha for sha, value in store.trailers(swarm.base_sha, tip, TRAILER)}
+    firsts = store.run("rev-list", "--first-parent", f"{swarm.base_sha}..{tip}").text.split()
+    if sorted(firsts) != sorted(landings.values()):
+        yield "disagree: there are commits on the branch that are no landing"
+    known = {entry.public_id: entry.landed_sha for entry in entries if entry.status == EntryStatus.LANDED}
+    if not landings.items() <= known.items():
+        yield "disagree: git has landings that the database has not"
+    if not set(known.values()) <= {*firsts, swarm.base_sha}:
+        yield "disagree: the database has landings that git has not"
+    ends = {EntryStatus.LANDED: SubtaskStatus.COMPLETE, EntryStatus.CONFLICT: SubtaskStatus.CONFLICT}
+    for entry in entries:
+        if entry.subtask.status != ends.get(EntryStatus(entry.status)):
+            yield f"disagree: {entry.subtask.name} is {entry.subtask.status} and its entry {entry.status}"
+
+
+def faults(store: BareRepository) -> list[str]:
+    """What git finds wrong; that our HEAD is on no branch is meant so."""
+    said = store.run("fsck", "--strict", "--no-dangling", "--no-progress", ok=(0, 8), timeout_s=600)
+    return [line for line in (said.text + said.stderr).splitlines() if "HEAD points to something strange" not in line]

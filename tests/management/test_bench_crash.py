@@ -1,0 +1,134 @@
+"""`manage.py bench crash`: the queue is killed for real; and what its audit would say if something were wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration.adapters.git.runner import end_git, start_git
+from orchestration.adapters.git.store import BareRepository
+from orchestration.domain.merging import TRAILER
+from orchestration.management.bench import crash, killing
+from orchestration.management.bench.crash import audit, edits
+from orchestration.management.bench.killing import STEPS
+from orchestration.management.bench.merging import Bench
+from orchestration.models import Event, MergeEntry, Subtask, Swarm
+from orchestration.stages import leases
+from orchestration.stages.merge import merge
+from tests.adapters.git.conftest import AGENT, QUEUE, WHEN
+from tests.management.test_bench import bench as command
+
+ROUNDS = int(os.environ.get("TEST_CRASH_ROUNDS", "30"))
+
+
+def test_the_queue_survives_a_kill_at_every_step_and_at_random_moments(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    done = command(tmp_path, "crash", "--rounds", str(ROUNDS), "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    with capsys.disabled():
+        sys.stdout.write(f"\n{json.dumps(report)}\n")
+    assert report["rounds"] == 2 * len(STEPS) + ROUNDS
+    assert all(report["at"][step] >= 2 for step in STEPS), "with git's children alive, and killed"
+    assert report["at"]["a random moment"] > ROUNDS / 3
+    assert report["locks_planted"] > 0
+    assert [report[what] for what in ("lost", "twice", "disagree", "otherwise_wrong")] == [0, 0, 0, 0]
+
+
+# What the audit is worth: each of these is something that a queue without recovery would leave.
+
+
+@pytest.fixture
+def landed(transactional_db: None, settings: Any, tmp_path: Path) -> Iterator[tuple[Bench, Swarm]]:
+    settings.DATA_DIR = tmp_path
+    made = Bench(crash.FILES)
+    swarm = made.queue(made.heads(edits("x")))
+    merge(swarm.pk)
+    swarm.refresh_from_db()
+    yield made, swarm
+    if thread := leases.heartbeat._thread:
+        thread.join(10)
+
+
+def wrong(landed: tuple[Bench, Swarm]) -> list[str]:
+    return audit(landed[1], landed[0].store, edits("x"))
+
+
+def extended(landed: tuple[Bench, Swarm], message: str) -> str:
+    """One more commit on the branch, with the same files."""
+    made, swarm = landed
+    tip = made.store.tip(swarm.branch) or ""
+    sha = made.store.commit(made.store.tree(tip), [tip], message, author=AGENT, committer=QUEUE, when=WHEN)
+    assert made.store.swap(swarm.branch, sha, tip)
+    Swarm.objects.filter(pk=swarm.pk).update(head_sha=sha)
+    return sha
+
+
+def test_nothing_is_wrong_where_nothing_happened(landed: Any):
+    assert wrong(landed) == []
+
+
+def test_a_landing_that_the_branch_has_lost_is_found(landed: Any):
+    made, swarm = landed
+    before = made.store.run("rev-parse", f"{swarm.head_sha}~1").text.strip()
+    made.store.run("update-ref", f"refs/heads/{swarm.branch}", before)
+    Swarm.objects.update(head_sha=before)
+    assert {one.split()[0].rstrip(":") for one in wrong(landed)} == {"lost", "disagree"}
+
+
+def test_an_entry_that_was_evicted_is_found(landed: Any):
+    MergeEntry.objects.filter(pk=MergeEntry.objects.earliest("pk").pk).update(status="rejected")
+    assert any(one.startswith("lost: the entries ended as") for one in wrong(landed))
+
+
+def test_a_landing_that_is_there_twice_is_found(landed: Any):
+    entry = MergeEntry.objects.earliest("pk")
+    sha = extended(landed, f"Land it again\n\n{TRAILER}: {entry.public_id}\n")
+    MergeEntry.objects.filter(pk=entry.pk).update(landed_sha=sha)
+    assert f"twice in the history: {entry.public_id}" in wrong(landed)
+
+
+def test_a_landing_that_was_told_twice_is_found(landed: Any):
+    event = Event.objects.filter(kind="merge_entry.landed").earliest("pk")
+    Event.objects.create(swarm=landed[1], seq=10_000, kind=event.kind, facts=event.facts)
+    assert wrong(landed) == [f"twice in the log: {event.facts['id']}"]
+
+
+def test_a_commit_that_nobody_landed_is_found(landed: Any):
+    extended(landed, "Smuggled in")
+    assert wrong(landed) == ["disagree: there are commits on the branch that are no landing"]
+
+
+def test_a_record_that_is_missing_is_found(landed: Any):
+    Subtask.objects.filter(name="work-000").update(status="handed_off")
+    assert wrong(landed) == ["disagree: work-000 is handed_off and its entry landed"]
+
+
+def test_a_branch_that_moved_without_a_record_is_found(landed: Any):
+    _, swarm = landed
+    Swarm.objects.update(head_sha=swarm.base_sha)
+    assert any("the branch is at" in one for one in wrong(landed))
+
+
+def test_a_process_that_ends_by_itself_was_not_killed(tmp_path: Path):
+    """The rig's own word, on processes that do nothing."""
+    with subprocess.Popen(["true"]) as ends, subprocess.Popen(["sleep", "60"]) as sleeps:
+        assert killing.kill_after(sleeps.pid, 0, tmp_path, git_dies=False) == (True, 0)
+        assert killing.ended(ends.pid) == 0
+
+
+def test_git_children_of_a_repository_are_found_and_those_of_others_are_not(tmp_path: Path):
+    BareRepository(tmp_path).create()
+    with start_git("cat-file", "--batch", git_dir=tmp_path) as child:
+        assert list(killing.git_children(tmp_path)) == [child.pid]
+        assert list(killing.git_children(tmp_path / "other")) == []
+        end_git(child)
+    assert list(killing.git_children(tmp_path)) == []
