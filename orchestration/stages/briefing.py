@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from orchestration.adapters import prompts
 from orchestration.adapters.git.store import BareRepository
@@ -132,8 +134,6 @@ def worker_system(swarm: Swarm, subtask: Subtask, config: SwarmConfig, store: Ba
 
 
 def worker_task(swarm: Swarm, subtask: Subtask) -> str:
-    needed = subtask.dependencies.all()
-    done = Handoff.objects.filter(Q(attempt__subtask__in=needed, attempt__status="complete") | Q(parent__in=needed))
     return prompts.render(
         "worker-task",
         swarm_id=swarm.public_id,
@@ -143,9 +143,16 @@ def worker_task(swarm: Swarm, subtask: Subtask) -> str:
         checks="; ".join(f"`{check}`" for check in subtask.acceptance_checks) or "(none)",
         scope=", ".join(_scope_of(subtask)) or "what the instruction needs",
         request=swarm.request,
-        dependencies="\n".join(map(_handoff, done.select_related("attempt__subtask", "parent"))) or "(none)",
+        dependencies="\n".join(map(_handoff, handoffs_for(subtask))) or "(none)",
         results=told_first(of_dependencies(subtask)) or "(none)",
     )
+
+
+def handoffs_for(subtask: Subtask) -> QuerySet[Handoff]:
+    """What the subtasks that it builds on handed off, and the parts of these."""
+    needed = subtask.dependencies.all()
+    done = Handoff.objects.filter(Q(attempt__subtask__in=needed, attempt__status="complete") | Q(parent__in=needed))
+    return done.select_related("attempt__subtask", "parent")
 
 
 def _scope_of(subtask: Subtask) -> Sequence[str]:
@@ -194,7 +201,13 @@ def _log_news(store: BareRepository, seen: str, tip: str) -> str:
 
 
 def _document(store: BareRepository, sha: str, name: str) -> str:
-    content = store.read_file(sha, name, max_bytes=MAX_DOCUMENT_BYTES)
+    return _document_at(store.path, sha, name)
+
+
+@lru_cache(maxsize=64)
+def _document_at(repository: Path, sha: str, name: str) -> str:
+    """What stands in a commit never changes, and a hundred agents are told the same."""
+    content = BareRepository(repository).read_file(sha, name, max_bytes=MAX_DOCUMENT_BYTES)
     return content.decode("utf-8", "replace").strip() if content else ""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from django.utils import timezone
 
 from orchestration.adapters.cancellation import Cancellation
-from orchestration.adapters.git.snapshots import MAX_FILE_BYTES, snapshot
+from orchestration.adapters.git.snapshots import MAX_FILE_BYTES, Snapshot, snapshot
 from orchestration.adapters.git.store import BareRepository
 from orchestration.adapters.git.values import Person
 from orchestration.adapters.git.workspaces import Workspace
@@ -20,6 +20,7 @@ from orchestration.models import Attempt
 
 COMMITTER = Person("Swarmsite", "swarmsite@localhost")
 PIN = "attempts"
+MARKER = b"<<<<<<<"  # every set of conflict markers begins with it
 MAX_OUTPUT_CHARACTERS = 20_000
 
 
@@ -56,6 +57,7 @@ class Inspection:
         self._working_dir = working_dir
         self._most_s = most_s
         self.sha = attempt.base_sha
+        self._may_be_marked = False
         self.evidence: Evidence | None = None
 
     def commit(self, summary: str) -> str:
@@ -70,11 +72,22 @@ class Inspection:
             committer=COMMITTER,
             when=timezone.now(),
         )
+        self._may_be_marked = False
         if made.changed:
-            self._refuse_secrets(made.sha)
+            self._search(made)
             self._store.pin(PIN, self._attempt.public_id, made.sha)
         self.sha = made.sha
         return made.sha
+
+    def _search(self, made: Snapshot) -> None:
+        """What is nowhere in the files as they are now needs no comparison with what they were."""
+        all_of = redactor()
+        suspicious = any(all_of.is_in(path) for path, _ in made.written)
+        for content in self._store.blobs([blob for _, blob in made.written]):
+            suspicious = suspicious or all_of.is_in(content)
+            self._may_be_marked = self._may_be_marked or MARKER in content
+        if suspicious:
+            self._refuse_secrets(made.sha)
 
     def _refuse_secrets(self, sha: str) -> None:
         """A commit that is never pinned goes nowhere. What stood in the file before is not the agent's doing."""
@@ -98,7 +111,7 @@ class Inspection:
             checks = run_checks(box, commands, most_s=self._most_s, cancellation=cancellation)
         self.evidence = Evidence(
             changed=sha != base,
-            marked_paths=self._store.conflict_markers(base, sha) if sha != base else (),
+            marked_paths=self._store.conflict_markers(base, sha) if self._may_be_marked else (),
             outside_paths=self._outside(base, sha),
             checks=checks,
         )

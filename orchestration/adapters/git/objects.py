@@ -9,13 +9,13 @@ import hashlib
 import os
 import secrets
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from orchestration.adapters.git.directory import GitDirectory
-from orchestration.adapters.git.runner import is_sha
+from orchestration.adapters.git.runner import check_sha, is_sha
 from orchestration.domain.errors import AdapterError, Failure
 
 
@@ -32,6 +32,21 @@ class Objects(GitDirectory):
 
     def has_loose(self, sha: str) -> bool:
         return self._loose(sha).exists()
+
+    def read_loose(self, kind: str, sha: str) -> bytes | None:
+        """What it holds; None where it is packed, not there or of another kind, which a child can tell."""
+        try:
+            raw = zlib.decompress(self._loose(sha).read_bytes())
+        except (OSError, zlib.error):
+            return None
+        head, _, content = raw.partition(b"\0")
+        return content if head == f"{kind} {len(content)}".encode() else None
+
+    def blobs(self, shas: Sequence[str]) -> Iterator[bytes]:
+        """The content of each: of what was just written without a child, of all else through one each."""
+        for sha in shas:
+            content = self.read_loose("blob", sha)
+            yield self.run("cat-file", "blob", check_sha(sha)).stdout if content is None else content
 
     def read_ref(self, ref: str) -> str | None:
         """What the loose ref holds; None where it is not there, which may also mean that it is packed."""

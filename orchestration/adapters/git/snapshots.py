@@ -27,11 +27,12 @@ _MISLEADING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`sha` is the parent's where nothing changed."""
+    """`sha` is the parent's where nothing changed. `written`: paths that are new or changed, with their blobs."""
 
     sha: str
     tree: str
     changed: bool
+    written: tuple[tuple[bytes, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ def snapshot(
         return Snapshot(parent, tree, changed=False)
     sha = repository.commit(tree, [parent], message, author=author, committer=committer, when=when)
     workspace.add_commit(sha)
-    return Snapshot(sha, tree, changed=True)
+    written = tuple((entry.path, entry.blob.decode()) for entry in entries if entry.status != b"D")
+    return Snapshot(sha, tree, changed=True, written=written)
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,3 +176,39 @@ def test_a_disk_that_takes_nothing_is_told_as_an_error_that_may_pass(
         store.commit(tree, [base], "Land it", author=AGENT, committer=QUEUE, when=when)
     assert caught.value.kind is Failure.TRANSIENT
     assert not list(store.path.rglob("*.lock"))
+
+
+def blob_of(store: BareRepository, sha: str, path: str) -> str:
+    return store.run("rev-parse", f"{sha}:{path}").text.strip()
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"a\0b\xff\n" * 5000])
+def test_a_loose_blob_is_read_without_a_child(store: BareRepository, content: bytes, children: list[str]):
+    sha = store.write_object("blob", content)
+    assert list(store.blobs([sha, sha])) == [content, content]
+    assert store.read_loose("commit", sha) is None
+    assert children == []
+
+
+def test_a_packed_blob_is_read_by_git(store: BareRepository, base: str, children: list[str]):
+    sha = blob_of(store, base, "a.txt")
+    store.run("repack", "-a", "-d", "-q")
+    assert not store.has_loose(sha)
+    children.clear()
+    assert list(store.blobs([sha])) == [store.read_file(base, "a.txt")]
+    assert children == ["cat-file"]
+
+
+def test_a_blob_that_is_not_there_is_an_error(store: BareRepository, base: str):
+    with pytest.raises(AdapterError):
+        list(store.blobs(["1" * 40]))
+
+
+def test_a_blob_that_was_cut_off_is_not_believed(store: BareRepository):
+    sha = store.write_object("blob", b"much " * 1000)
+    file = store._loose(sha)
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes()[:20])
+    assert store.read_loose("blob", sha) is None
+    with pytest.raises(AdapterError):
+        list(store.blobs([sha]))

@@ -1,0 +1,114 @@
+"""An ordinary handoff costs few git children; whatever looks suspicious is compared with what was there before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestration.adapters import secrets
+from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.git import directory, runner, snapshots
+from orchestration.adapters.git.store import BareRepository
+from orchestration.adapters.git.workspaces import Workspace, WorkspacePool
+from orchestration.domain.errors import AdapterError
+from orchestration.models import Attempt
+from orchestration.stages.inspection import Inspection
+from orchestration.stages.rows import store_of
+from tests.stages.world import World
+
+KEY = "sk-proj-0123456789abcdef"
+MARKERS = "<<<<<<< ours\na\n=======\nb\n>>>>>>> theirs\n"
+
+
+class Place:
+    """An attempt's workspace at a commit with the given files."""
+
+    def __init__(self, world: World, root: Path, files: dict[str, str | bytes | None]) -> None:
+        world.clone.commit(files)
+        self.attempt: Attempt = world.assigned(world.running())
+        self.store: BareRepository = store_of(self.attempt.subtask.swarm)
+        self.attempt.base_sha = self.attempt.subtask.swarm.base_sha
+        self.pool = WorkspacePool(root, self.store)
+        self.workspace: Workspace = self.pool.acquire(self.attempt.base_sha)
+        self.inspection = Inspection(self.store, self.workspace, self.attempt, working_dir=None, most_s=lambda: 60.0)
+
+    @property
+    def files(self) -> Path:
+        return self.workspace.path
+
+    def marked(self) -> tuple[str, ...]:
+        return self.inspection.look("Did it.", None, Cancellation()).marked_paths
+
+
+@pytest.fixture
+def place(world: World, tmp_path: Path) -> Iterator[Place]:
+    place = Place(world, tmp_path / "pool", {"old.txt": "old\n", "key.txt": f"{KEY}\n", "marked.txt": MARKERS})
+    yield place
+    place.pool.release(place.workspace)
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "_named", {"MAIN_KEY"})
+    monkeypatch.setenv("MAIN_KEY", KEY)
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    started: list[str] = []
+    real = runner.run_git
+
+    def run_git(*args: str, **options: object) -> object:
+        started.append(args[0])
+        return real(*args, **options)  # type: ignore[arg-type]
+
+    for module in (directory, snapshots):
+        monkeypatch.setattr(module, "run_git", run_git)
+    return started
+
+
+def test_an_ordinary_change_is_told_by_the_snapshots_own_children(place: Place, children: list[str]):
+    (place.files / "new.txt").write_text("new\n")
+    (place.files / "old.txt").write_text("newer\n")
+    assert place.marked() == ()
+    assert sorted(children) == ["diff-index", "ls-files", "update-index", "write-tree"]
+
+
+def test_markers_are_found_in_what_was_added_only(place: Place):
+    (place.files / "marked.txt").write_text(f"{MARKERS}and more\n")
+    assert place.marked() == ()
+    (place.files / "old.txt").write_text(MARKERS)
+    assert place.marked() == ("old.txt",)
+    (place.files / "old.txt").write_text("old\n")
+    assert place.marked() == ()
+
+
+@pytest.mark.usefixtures("known")
+def test_a_file_with_an_old_secret_may_be_moved(place: Place):
+    (place.files / "key.txt").rename(place.files / "moved.txt")
+    assert place.inspection.commit("Moved it.") != place.attempt.base_sha
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("name", ["old.txt", "new.txt"])
+def test_a_new_secret_is_refused_wherever_it_is_written(place: Place, name: str):
+    (place.files / name).write_text(f"x {KEY} y")
+    with pytest.raises(AdapterError, match=f"{name} holds a secret"):
+        place.inspection.commit("Wrote it.")
+    assert not place.store.pins("attempts")
+
+
+@pytest.mark.usefixtures("known")
+def test_a_secret_in_a_link_is_refused(place: Place):
+    (place.files / "link").symlink_to(KEY)
+    with pytest.raises(AdapterError, match="link holds a secret"):
+        place.inspection.commit("Linked it.")
+
+
+@pytest.mark.usefixtures("known")
+def test_a_name_that_is_a_secret_is_refused(place: Place):
+    (place.files / KEY).write_text("innocent")
+    with pytest.raises(AdapterError, match="The name of a file"):
+        place.inspection.commit("Named it.")
