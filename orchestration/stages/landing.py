@@ -35,6 +35,10 @@ class Unfaithful:
     entry: MergeEntry
     paths: tuple[str, ...]
 
+    @property
+    def reason(self) -> str:
+        return f"The merge would change what nobody changed: {', '.join(self.paths[:5])}."
+
 
 @dataclass(slots=True)
 class Chain:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.errors import AdapterError
 from orchestration.models import Lease, MergeEntry, Swarm
-from orchestration.stages import merge as stage
+from orchestration.stages import branch as stage
 from orchestration.stages.leases import take
 from orchestration.stages.merge import merge
 from orchestration.stages.rows import store_of
