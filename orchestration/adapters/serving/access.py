@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class GatewayAccess:
     port: int
     directory: Path | None
     stop: Cancellation = field(default_factory=Cancellation, repr=False)
+    idle: Callable[[], float] = field(default=lambda: math.inf, repr=False)  # seconds since a call was in flight
 
     @property
     def base_url(self) -> str:
