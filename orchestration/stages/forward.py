@@ -88,6 +88,8 @@ class Line:
             except AdapterError as error:
                 if _ends_the_attempt(error):
                     self._stop.cancel(str(error), error)
+                if error.kind is Failure.CANCELLED:
+                    self._stop.check()  # the limit that another call met says more
                 raise
 
     def wait_until_idle(self, seconds: float) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +76,13 @@ def opened(
         gateway = open_gateway(attempt, report, cancellation, network=network, left=Clock(seconds).left)
         with gateway as access, client_of(access) as client:
             yield Office(attempt, access, report, service, cancellation, client)
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come true"
+        threading.Event().wait(0.01)
 
 
 def client_of(access: GatewayAccess, token: str = "") -> httpx.Client:
