@@ -10,6 +10,7 @@ import threading
 import time
 from queue import Empty
 from typing import Any
+from weakref import WeakSet
 
 from kombu.transport import memory
 from typing_extensions import override
@@ -36,42 +37,63 @@ class Bell:
             self._changed.wait_for(lambda: self.count != since, timeout)
 
 
-bell = Bell()
+_transports: WeakSet[Transport] = WeakSet()
+_lock = threading.Lock()  # of the set: it must not grow while somebody goes through it
+
+
+def ring_for(queue: str) -> None:
+    """Wakes who consumes the queue, and nobody else: an engine has a worker for each of its five."""
+    with _lock:
+        transports = list(_transports)
+    for transport in transports:
+        if transport.consumes(queue):
+            transport.bell.ring()
 
 
 class Channel(memory.Channel):
+    connection: Transport
+
     @override
     def _put(self, queue: str, message: Any, **options: Any) -> None:
         super()._put(queue, message, **options)
-        bell.ring()
+        ring_for(queue)
 
     @override
     def basic_ack(self, delivery_tag: Any, multiple: bool = False) -> None:
         """A worker that had as many as it may take can take another one."""
         super().basic_ack(delivery_tag, multiple)
-        bell.ring()
+        self.connection.bell.ring()
 
     @override
     def basic_reject(self, delivery_tag: Any, requeue: bool = False) -> None:
         super().basic_reject(delivery_tag, requeue)
-        bell.ring()
+        self.connection.bell.ring()
 
 
 class Transport(memory.Transport):
     Channel = Channel
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)
+        self.bell = Bell()
+        with _lock:
+            _transports.add(self)
+
+    def consumes(self, queue: str) -> bool:
+        return any(queue in channel._active_queues for channel in list(self.channels or ()))  # noqa: SLF001 - kombu's own name
 
     @override
     def drain_events(self, connection: Any, timeout: float | None = None, **options: Any) -> None:
         cycle: Any = self.cycle  # of the queues that are consumed
         end = None if timeout is None else time.monotonic() + timeout
         while True:
-            before = bell.count
+            before = self.bell.count
             try:
                 cycle.get(self._deliver, timeout=timeout)
             except Empty:
                 left = LONGEST_S if end is None else min(LONGEST_S, end - time.monotonic())
                 if left <= 0:
                     raise TimeoutError from None
-                bell.wait(before, left)
+                self.bell.wait(before, left)
             else:
                 return

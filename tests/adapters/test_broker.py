@@ -69,6 +69,13 @@ def send(connection: Connection, queue: Queue, *payloads: str) -> None:
             producer.publish(payload, routing_key=queue.name, declare=[queue], serializer="json")
 
 
+def rung(connection: Connection) -> int:
+    """How often somebody was woken who consumes through it."""
+    transport = connection.transport
+    assert isinstance(transport, broker.Transport)
+    return transport.bell.count
+
+
 def test_the_engine_uses_it():
     assert app.connection_for_write(url="memory://").transport_cls == "memory"
     assert isinstance(Connection("memory://").transport, broker.Transport)
@@ -85,6 +92,25 @@ def test_a_message_wakes_a_consumer_that_waits(connect: Callable[[], Connection]
     send(producer, queue, "end")
     consumer.join(LONG)
     assert [message.payload for message in consumer.messages] == ["0", "1", "2", "end"]
+
+
+def test_a_message_wakes_nobody_who_consumes_another_queue(connect: Callable[[], Connection], queue: Queue):
+    other = Queue(f"{queue.name}-other")
+    mine, others = connect(), connect()
+    with mine.Consumer(queue), others.Consumer(other):
+        before = rung(others)
+        send(connect(), queue, "one", "two")
+        assert rung(mine) == 2
+        assert rung(others) == before
+        send(connect(), other, "three")
+        assert rung(others) == before + 1
+
+
+def test_every_consumer_of_a_queue_is_woken(connect: Callable[[], Connection], queue: Queue):
+    one, two = connect(), connect()
+    with one.Consumer(queue), two.Consumer(queue):
+        send(connect(), queue, "for one of you")
+        assert rung(one) == rung(two) == 1
 
 
 @pytest.mark.parametrize("way", ["ack", "reject"])
