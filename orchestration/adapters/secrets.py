@@ -30,9 +30,14 @@ def watch(names: Iterable[str]) -> None:
 
 def redactor() -> Redactor:
     """For the secrets as they are now."""
-    names = _named | {name for name in os.environ if _OURS.fullmatch(name)}
+    names = _named | _ours(tuple(os.environb))  # asked for every message of every call: decoding the names takes long
     values = {os.environ.get(name, "") for name in names} | {settings.SECRET_KEY}
     return _made(frozenset(values))
+
+
+@lru_cache(maxsize=8)
+def _ours(names: tuple[bytes, ...]) -> frozenset[str]:
+    return frozenset(name for name in map(os.fsdecode, names) if _OURS.fullmatch(name))
 
 
 @lru_cache(maxsize=8)
@@ -46,17 +51,21 @@ def clean(value: Any) -> Any:
 
 
 def clean_message(message: Message) -> Message:
-    return replace(message, text=redactor().text(message.text), tool_calls=_clean_calls(message.tool_calls))
+    all_of = redactor()
+    text, calls = all_of.text(message.text), _clean_calls(message.tool_calls, all_of)
+    if (text, calls) == (message.text, message.tool_calls):
+        return message
+    return replace(message, text=text, tool_calls=calls)
 
 
 def clean_reply(reply: Reply) -> Reply:
     """Of a whole answer: a stream may cut a secret anywhere."""
-    text = redactor().text(reply.text)
-    return replace(reply, text=text, tool_calls=_clean_calls(reply.tool_calls), detour=clean(reply.detour))
-
-
-def _clean_calls(calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
     all_of = redactor()
+    calls = _clean_calls(reply.tool_calls, all_of)
+    return replace(reply, text=all_of.text(reply.text), tool_calls=calls, detour=clean(reply.detour))
+
+
+def _clean_calls(calls: tuple[ToolCall, ...], all_of: Redactor) -> tuple[ToolCall, ...]:
     return tuple(
         ToolCall(all_of.text(call.id), all_of.text(call.name), all_of.arguments(call.arguments)) for call in calls
     )

@@ -48,6 +48,28 @@ def test_addresses_are_no_secrets(monkeypatch: pytest.MonkeyPatch, name: str):
     assert secrets.clean("see https://api.example.org") == "see https://api.example.org"
 
 
+def test_what_comes_changes_and_goes_in_the_environment_is_seen_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SWARM_LATE_TOKEN", "first-of-its-values")
+    assert secrets.clean("a first-of-its-values b") == f"a {REMOVED} b"
+    monkeypatch.setenv("SWARM_LATE_TOKEN", "second-of-its-values")
+    assert secrets.clean("first-of-its-values second-of-its-values") == f"first-of-its-values {REMOVED}"
+    monkeypatch.delenv("SWARM_LATE_TOKEN")
+    monkeypatch.setenv("SWARM_LATER_TOKEN", "third-of-its-values")
+    assert secrets.clean("second-of-its-values third-of-its-values") == f"second-of-its-values {REMOVED}"
+
+
+def test_a_message_without_a_secret_is_not_copied(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SWARM_LATE_TOKEN", "first-of-its-values")
+    innocent = Message("assistant", "text", (ToolCall("1", "bash", "{}"),))
+    assert secrets.clean_message(innocent) is innocent
+    for guilty in (
+        Message("assistant", "a first-of-its-values b"),
+        Message("assistant", "", (ToolCall("1", "bash", '{"command": "first-of-its-values"}'),)),
+        Message("assistant", "", (ToolCall("1", "first-of-its-values", "{}"),)),
+    ):
+        assert "first-of-its-values" not in str(secrets.clean_message(guilty))
+
+
 def test_the_key_of_the_data_directory_is_one_too(settings):
     assert secrets.clean(f"it is {settings.SECRET_KEY}") == f"it is {REMOVED}"
 
