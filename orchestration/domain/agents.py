@@ -32,6 +32,8 @@ class Permissions(StrEnum):
 PLACEHOLDERS = frozenset({"openai_url", "anthropic_url", "token", "model", "workspace", "home"})
 PROMPTS = frozenset({"prompt", "prompt_file"})  # of command agents
 MOST_TEXT = 100_000
+# What only looks, in the protocol's words for kinds of tool calls.
+LOOKING = frozenset({"read", "search", "think"})
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
@@ -134,6 +136,18 @@ def check_mounts(mounts: Sequence[str]) -> None:
         _require(path not in _TOO_MUCH, f"Mounts: {shown} would show the agent too much; name the program's directory.")
 
 
+def refusal(policy: Permissions, kind: str, paths: Sequence[str], workspace: str) -> str:
+    """Why a request for permission is refused; empty: it is granted."""
+    if policy is Permissions.ALL:
+        return ""
+    if policy is Permissions.NONE:
+        return "" if kind in LOOKING else "This agent may only look."
+    if kind == "fetch":
+        return "There is no network."
+    outside = next((path for path in paths if not _inside(path, workspace)), "")
+    return f"{outside[:200]} is outside the workspace." if outside else ""
+
+
 def _check_placeholders(text: str, known: frozenset[str]) -> None:
     _require("\0" not in text and len(text) <= MOST_TEXT, f"A text is longer than {MOST_TEXT} characters or has a NUL.")
     for name in _PLACEHOLDER.findall(text):
@@ -160,3 +174,8 @@ def _check_files(files: Mapping[str, str], known: frozenset[str]) -> None:
 def _require(condition: bool, sentence: str) -> None:  # noqa: FBT001 - reads as assert does
     if not condition:
         raise InvalidInput(sentence)
+
+
+def _inside(path: str, workspace: str) -> bool:
+    at = posixpath.normpath(posixpath.join(workspace, path))
+    return at == workspace or at.startswith(f"{workspace}/")

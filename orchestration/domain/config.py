@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from orchestration.domain import paths
 from orchestration.domain.errors import InvalidInput
+from orchestration.domain.gating import GateMode
 from orchestration.domain.validation import sentences
 
 
@@ -30,7 +31,6 @@ NOT_YET = frozenset(
         "execution_mode",
         "k8s_pod_budget",
         "k8s_subagent_image",
-        "gate",
         "landing",
         "review",
         "collapse",
@@ -50,6 +50,7 @@ class SwarmConfig(BaseModel):
     parallel_enabled: bool = True
     critical_path_threshold: Annotated[int, Field(ge=1, le=100)] = 10
     model: Annotated[str, Field(max_length=300)] | None = None
+    agent: Annotated[str, Field(min_length=1, max_length=80)] | None = None
     max_concurrent_requests: Annotated[int, Field(ge=1, le=1000)] | None = None
     request_delay_ms: Annotated[int, Field(ge=0, le=60_000)] = 1000
     working_dir: Annotated[str, Field(max_length=500)] | None = None
@@ -58,6 +59,8 @@ class SwarmConfig(BaseModel):
     max_delay_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 30_000
     strategy: Strategy = Strategy.AUTOMATIC
     plan_approval: bool = False
+    gate: GateMode | None = None
+    cache: bool = True
     budget_usd: Annotated[Decimal, Field(gt=0, le=1_000_000, decimal_places=6)] | None = None
     budget_tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000)] | None = None
     deadline: AwareDatetime | None = None

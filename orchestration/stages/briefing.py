@@ -155,6 +155,17 @@ def handoffs_for(subtask: Subtask) -> QuerySet[Handoff]:
     return done.select_related("attempt__subtask", "parent")
 
 
+def outside_task(swarm: Swarm, subtask: Subtask, config: SwarmConfig, store: BareRepository, task: str) -> str:
+    """Everything in one text, for an agent with tools and a system prompt of its own."""
+    return prompts.render(
+        "outside-worker",
+        task=task,
+        kind=subtask.kind,
+        minutes=f"You have {config.subagent_timeout_secs} seconds.",
+        guidance=_documents(store, swarm.base_sha, GUIDANCE),
+    )
+
+
 def _scope_of(subtask: Subtask) -> Sequence[str]:
     """Its own; a part without one keeps to that of the whole."""
     found: Sequence[str] = subtask.scope

@@ -56,7 +56,11 @@ class Child:
     @property
     def exit_code(self) -> int | None:
         """Once it has ended: its own. None while it runs and where it was killed. Ends what is left of it."""
-        return self._exit_code() if _ready(self._pipes.exited) else None
+        return self.wait_exit_code(0)
+
+    def wait_exit_code(self, seconds: float = 1) -> int | None:
+        """The same after a wait: whoever closes its output is about to end."""
+        return self._exit_code() if _ready(self._pipes.exited, seconds) else None
 
     @property
     def limit(self) -> str:
@@ -159,7 +163,7 @@ def talking(
         yield Child(pipes, wake.fd, cancellation, exit_code, limit)
 
 
-def _ready(pidfd: int) -> bool:
+def _ready(pidfd: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll.poll(seconds * 1000))

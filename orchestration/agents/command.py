@@ -1,0 +1,76 @@
+"""Any agent with a command line, run to its end in the sandbox, reaching models through our gateway alone."""
+
+from __future__ import annotations
+
+from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.sandbox import Box, CommandResult, Program
+from orchestration.agents.assignment import Assignment, Report, Workplace
+from orchestration.agents.conversation import Clock
+from orchestration.agents.programs import Outside
+from orchestration.domain.agents import PROMPTS, asks_for
+from orchestration.domain.errors import AdapterError, Failure
+from orchestration.domain.handoffs import Claim, SubmittedHandoff
+from orchestration.domain.texts import storable
+
+TAIL = 4000
+MAX_REFUSED_CLAIMS = 2  # then the claim stands and our verdict with it
+CANNOT_START = frozenset({126, 127})
+
+
+class CommandAgent:
+    """Told its task by {prompt} or {prompt_file} where the description has one of them, otherwise by its input."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+
+    def run(
+        self, assignment: Assignment, workplace: Workplace, report: Report, cancellation: Cancellation
+    ) -> SubmittedHandoff:
+        """Works until the handoff. Raises AdapterError, OutOfTime among them."""
+        clock = Clock(assignment.timeout_s)
+        told = assignment.task
+        with self._outside.box() as box:
+            for refused in range(MAX_REFUSED_CLAIMS + 1):
+                handoff = self._once(box, told, clock, report)
+                objections = report.objections(handoff) if handoff.status is Claim.COMPLETE else ()
+                if not objections or refused == MAX_REFUSED_CLAIMS:
+                    return handoff
+                report.ran("handoff", {"status": "complete"}, "\n".join(objections), ok=False, duration_ms=0)
+                told = f"{assignment.task}\n\nAn earlier run ended, but it is not complete yet. " + "\n".join(
+                    objections
+                )
+        raise AssertionError  # pragma: no cover - the last round returns
+
+    def _once(self, box: Box, told: str, clock: Clock, report: Report) -> SubmittedHandoff:
+        spec, stop = self._outside.spec, self._outside.access.stop
+        by_input = not any(asks_for(spec, name) for name in PROMPTS)
+        program = self._outside.program(box, told, by_input=by_input)
+        ran = box.run(program, timeout_s=clock.left(), cancellation=stop)
+        self._write_down(program, ran, report)
+        stop.check()
+        if ran.timed_out:
+            clock.left()
+        return _handoff(spec.name, ran)
+
+    def _write_down(self, program: Program, ran: CommandResult, report: Report) -> None:
+        said = ran.output.strip()
+        if said:
+            report.save_artifact(type_="transcript", name="output.txt", mime="text/plain", content=ran.output.encode())
+        ending = ran.limit or f"exit code {ran.exit_code}"
+        report.ran(
+            "command",
+            {"command": self._outside.spec.argv[0]},
+            f"{said[-TAIL:]}\n({ending})".strip(),
+            ok=ran.exit_code == 0,
+            duration_ms=ran.duration_ms,
+        )
+
+
+def _handoff(name: str, ran: CommandResult) -> SubmittedHandoff:
+    tail = storable(ran.output.strip()[-TAIL:])
+    if ran.exit_code == 0 and not ran.limit:
+        return SubmittedHandoff(status=Claim.COMPLETE, summary=tail or "It ended without a word.")
+    how = ran.limit or f"It ended with exit code {ran.exit_code}."
+    if ran.exit_code in CANNOT_START:
+        raise AdapterError(Failure.PERMANENT, f"{name} could not be started. {tail}")
+    return SubmittedHandoff(status=Claim.FAILED, summary=f"{how} {tail}".strip(), concerns=[how])
