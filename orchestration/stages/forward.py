@@ -65,6 +65,7 @@ class Line:
         report.share()
         self._idle = threading.Condition()
         self._calls = 0
+        self._ended = time.monotonic()
 
     @property
     def model(self) -> str:
@@ -91,6 +92,11 @@ class Line:
                 if error.kind is Failure.CANCELLED:
                     self._stop.check()  # the limit that another call met says more
                 raise
+
+    def idle(self) -> float:
+        """Seconds without any call in flight."""
+        with self._idle:
+            return 0.0 if self._calls else time.monotonic() - self._ended
 
     def wait_until_idle(self, seconds: float) -> bool:
         with self._idle:
@@ -132,6 +138,7 @@ class Line:
         finally:
             with self._idle:
                 self._calls -= 1
+                self._ended = time.monotonic()
                 self._idle.notify_all()
 
     @contextmanager
@@ -198,7 +205,7 @@ def open_gateway(
         serving(Application(line.admit), network=network) as (port, directory),
     ):
         try:
-            yield GatewayAccess(token, line.model, port, directory, stop)
+            yield GatewayAccess(token, line.model, port, directory, stop, line.idle)
         finally:
             Attempt.objects.filter(pk=attempt.pk).update(gateway_hash="")
             stop.cancel(OVER)

@@ -112,11 +112,13 @@ def test_more_calls_at_once_than_an_attempt_may_have_are_told_to_come_again(worl
     with opened(world, Lines(Answer("Yes.", held="all"))) as office, ThreadPoolExecutor(2) as pool:
         both = [pool.submit(office.post) for _ in range(2)]
         office.service.wait_for(lambda: office.service.in_flight == 2)
+        assert office.access.idle() == 0
         third = office.post()
         office.service.release("all")
         assert [one.result().status_code for one in both] == [200, 200]
         assert (third.status_code, third.headers["x-should-retry"]) == (429, "true")
         assert not office.access.stop.is_set
+        assert office.access.idle() > 0
 
 
 def test_tokens_spent_by_parallel_calls_never_pass_the_budget(world):
