@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.rights import Role
+from orchestration.domain.sharing import as_json, schema_of
 from orchestration.domain.states import ATTEMPT_LIVE, SUBTASK_SETTLED, SWARM_OVER, AttemptStatus
 from orchestration.models import (
     Artifact,
@@ -24,6 +25,7 @@ from orchestration.models import (
     ModelEndpoint,
     PlanIteration,
     Repository,
+    SharedResult,
     Step,
     Subtask,
     Swarm,
@@ -182,6 +184,16 @@ def make_check(swarm: Swarm, **fields: Any) -> CheckRun:
 def make_artifact(swarm: Swarm, **fields: Any) -> Artifact:
     given = {"type": "report", "name": "findings.md", "mime": "text/markdown", "sha256": "0" * 64, "size": 12}
     return Artifact.objects.create(swarm=swarm, **given | fields)
+
+
+def make_shared(attempt: Attempt, **fields: Any) -> SharedResult:
+    now = timezone.now()
+    given: dict[str, Any] = {"key": f"key-{next(_number)}", "value": {"port": 8080}, "tags": ["net"]}
+    given |= fields
+    given |= {"schema": schema_of(given["value"]), "size": len(as_json(given["value"]))}
+    times = {"updated_at": now, "expires_at": now + timedelta(days=7)}
+    subtask = attempt.subtask
+    return SharedResult.objects.create(swarm=subtask.swarm, subtask=subtask, attempt=attempt, **times | given)
 
 
 def make_event(swarm: Swarm, kind: str, **facts: Any) -> Event:

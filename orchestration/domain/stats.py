@@ -82,6 +82,8 @@ class Executed:
     usage: Sequence[Usage] = ()
     needs: Mapping[str, Iterable[str]] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)
+    cache_hits: int = 0
+    cache_misses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ def statistics(executed: Executed) -> dict[str, Any]:
         "speedup": round(sequential / wall, 2) if wall > 0 else 0.0,
         "comparison": COMPARISON,
         "levels": _levels(attempts, wall),
+        "cache_hits": executed.cache_hits,
+        "cache_misses": executed.cache_misses,
         "usage": [_usage(one) for one in executed.usage],
         "rate_limit": _rate_limit(executed.usage),
         "merges": _merges(executed.merges),

@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
+from orchestration.domain.caching import HIT, MISS
 from orchestration.domain.estimates import Past, Prices
 from orchestration.domain.states import AttemptStatus, EntryStatus
 from orchestration.domain.stats import AttemptFacts, Executed, MergeFacts, PlanFacts, Usage, statistics
@@ -52,12 +53,18 @@ def executed(
     landed = {entry.attempt_id: entry.finished_at for entry in entries if entry.status == EntryStatus.LANDED}
     return Executed(
         wall_s=max(0.0, clock.at(swarm.finished_at)),
-        attempts=[_attempt(one, by_id[one.subtask_id], clock, landed.get(one.pk), numbers) for one in attempts],
+        attempts=[
+            _attempt(one, by_id[one.subtask_id], clock, landed.get(one.pk), numbers)
+            for one in attempts
+            if not one.cached_from
+        ],
         plans=[_plan(one, by_id, clock) for one in iterations],
         merges=[_merge(entry) for entry in entries],
         usage=usage_of(swarm),
         needs=needs,
         parents={row.name: by_id[row.parent_id].name for row in subtasks if row.parent_id},
+        cache_hits=sum(row.cache == HIT for row in subtasks),
+        cache_misses=sum(row.cache == MISS for row in subtasks),
     )
 
 
@@ -138,7 +145,7 @@ RAN_TO_AN_END = (AttemptStatus.COMPLETE, AttemptStatus.PARTIAL, AttemptStatus.BL
 def experience_of(repository: Repository) -> list[Past]:
     """What its latest attempts took. One that failed or was stopped half-way says nothing about a whole one."""
     rows = Attempt.objects.filter(
-        subtask__swarm__repository=repository, status__in=RAN_TO_AN_END, started_at__isnull=False
+        subtask__swarm__repository=repository, status__in=RAN_TO_AN_END, cached_from="", started_at__isnull=False
     )
     told = rows.order_by("-pk").values_list("subtask__kind", "started_at", "finished_at", "tokens", "cost_usd")
     return [

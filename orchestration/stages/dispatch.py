@@ -28,6 +28,7 @@ from orchestration.domain.states import (
 )
 from orchestration.models import Attempt, Lease, Subtask, Swarm
 from orchestration.stages.accounting import pause_if_spent_up, steps_used_up
+from orchestration.stages.caching import recall, unasked
 from orchestration.stages.rows import config_of
 from orchestration.stages.splitting import Splits
 from orchestration.stages.standing import owes_a_last_word
@@ -43,6 +44,7 @@ def dispatch(swarm_id: int) -> None:
     swarm = Swarm.objects.select_related("repository").get(pk=swarm_id)
     if swarm.status != SwarmStatus.RUNNING:
         return
+    recall(swarm)
     Lease.objects.get_or_create(name=LOCK)
     with transaction.atomic():
         Lease.objects.select_for_update().get(name=LOCK)
@@ -198,6 +200,8 @@ def _apply(row: Subtask, decision: Decision, together: Moves) -> None:
 
 
 def _start(row: Subtask, remark: str, together: Moves) -> None:
+    if unasked(row):  # it became ready since we asked the cache: what made it ready nudges its swarm
+        return
     together.advance(row, SubtaskStatus.ASSIGNED, reason=remark, wait_reason="", not_before=None)
     attempt = Attempt.objects.create(subtask=row, number=row.attempts.count() + 1)
     together.created(attempt)

@@ -26,7 +26,7 @@ from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.handoffs import Claim, SubmittedHandoff, objections, verdict
 from orchestration.domain.states import AttemptStatus, SubtaskStatus, SwarmStatus
 from orchestration.models import Attempt
-from orchestration.stages import briefing, sharing
+from orchestration.stages import briefing, caching, sharing
 from orchestration.stages.accounting import OverBudget, Spending
 from orchestration.stages.handoff import Ending, settle
 from orchestration.stages.inspection import Inspection
@@ -49,6 +49,7 @@ def execute(attempt_id: int) -> None:
         return
     with heartbeat.keep(attempt) as cancellation:
         settle(attempt, _run(attempt, cancellation))
+    caching.remember(attempt.pk)
 
 
 def _claim(attempt: Attempt) -> bool:

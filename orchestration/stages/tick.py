@@ -23,6 +23,7 @@ from orchestration.models import Attempt, Lease, MergeEntry, PlanIteration, Repo
 from orchestration.stages.accounting import free_reservations
 from orchestration.stages.handoff import lose
 from orchestration.stages.maintain import EVERY
+from orchestration.stages.sharing import forget_expired
 from orchestration.stages.transition import advance
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ def tick() -> None:
     for iteration in expired.filter(status=IterationStatus.RUNNING):
         advance(iteration.swarm, iteration, IterationStatus.LOST, reason=GONE)
     free_reservations()
+    forget_expired()
     _nudge()
 
 

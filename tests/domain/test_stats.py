@@ -49,6 +49,8 @@ def test_nothing_has_happened_yet():
         "speedup": 0.0,
         "comparison": COMPARISON,
         "levels": [],
+        "cache_hits": 0,
+        "cache_misses": 0,
         "usage": [],
         "rate_limit": {"calls": 0, "retries": 0, "refused": 0, "waited_s": 0.0},
         "merges": {"landed": 0, "conflicted": 0, "rejected": 0},

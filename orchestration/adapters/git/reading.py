@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
@@ -72,6 +72,17 @@ class Reading(GitDirectory):
             if not isinstance(directory, Tree):
                 return []
             return list(islice(_files(directory), limit))
+
+    def ids_at(self, sha: str, paths: Sequence[str]) -> dict[str, str]:
+        """The object's id of each path, a directory's as well; empty where there is nothing."""
+        plain = {check_path(path).encode(): path for path in paths}
+        raw = self.run("ls-tree", "-z", "--full-tree", check_sha(sha), "--", *(name.decode() for name in plain)).stdout
+        found = dict.fromkeys(paths, "")
+        for record in raw.split(b"\0")[:-1]:
+            about, _, name = record.partition(b"\t")
+            if name in plain:
+                found[plain[name]] = about.split()[2].decode()
+        return found
 
     def read_file(self, sha: str, path: str, *, max_bytes: int = 1_000_000) -> bytes | None:
         """The first `max_bytes` of a file at that commit (of a link: its target); None when it is not there."""
