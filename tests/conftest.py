@@ -30,6 +30,7 @@ FOREIGN = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",
 )
 FOREIGN_PREFIXES = ("SWARM_", "OPENAI_", "ANTHROPIC_", "GITHUB_", "GIT_")
+HOW_MUCH = ("_SEEDS", "_EXAMPLES")  # asked of the tests themselves
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 running = ExitStack()  # ends with the process that began the run
@@ -38,7 +39,8 @@ running = ExitStack()  # ends with the process that began the run
 def begin() -> None:
     """Set the environment of the whole run, once, before the settings are read; xdist's workers inherit it."""
     for name in list(os.environ):
-        if name in FOREIGN or name.startswith(FOREIGN_PREFIXES):
+        foreign = name in FOREIGN or name.startswith(FOREIGN_PREFIXES)
+        if foreign and not name.endswith(HOW_MUCH):
             del os.environ[name]
     root = tempfile.mkdtemp(prefix="swarmsite-tests-")
     running.callback(shutil.rmtree, root, ignore_errors=True)
