@@ -16,6 +16,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_LIMIT = 32_000_000
+THROWN_AWAY = 4  # times that much is read all the same: who still sends would not see the answer
 BODY_S = 60.0
 _BEARER = "bearer "
 
@@ -44,7 +45,7 @@ class Exchange:
 
     async def body(self) -> Mapping[str, Any]:
         length = self._headers.get("content-length", "")
-        if length.isdecimal() and int(length) > BODY_LIMIT:
+        if length.isdecimal() and int(length) > THROWN_AWAY * BODY_LIMIT:
             raise _too_large()
         try:
             async with asyncio.timeout(BODY_S):
@@ -61,10 +62,13 @@ class Exchange:
                 raise HungUp
             chunk = message.get("body", b"")
             size += len(chunk)
-            if size > BODY_LIMIT:
+            if size <= BODY_LIMIT:
+                chunks.append(chunk)
+            elif size > THROWN_AWAY * BODY_LIMIT:
                 raise _too_large()
-            chunks.append(chunk)
             more = message.get("more_body", False)
+        if size > BODY_LIMIT:
+            raise _too_large()
         return b"".join(chunks)
 
     async def hung_up(self) -> None:
@@ -74,8 +78,9 @@ class Exchange:
 
     async def reply(self, value: Mapping[str, Any], status: int = 200, **headers: str) -> None:
         extra = {name.replace("_", "-"): value for name, value in headers.items()}
-        await self._begin(status, {"content-type": "application/json", **extra})
-        await self.end(orjson.dumps(value))
+        body = orjson.dumps(value)
+        await self._begin(status, {"content-type": "application/json", "content-length": str(len(body)), **extra})
+        await self.end(body)
 
     async def refuse(self, trouble: Trouble) -> None:
         if self.began:
