@@ -7,13 +7,13 @@ can be overshot by two of them at once. Where places are scarce, the decision is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Prefetch, QuerySet
+from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from orchestration.domain.scheduling import Block, Decision, Installation, Split, Start, Terms, Wait, Waiting, decide
@@ -29,6 +29,7 @@ from orchestration.domain.states import (
 from orchestration.models import Attempt, Lease, Subtask, Swarm
 from orchestration.stages.accounting import pause_if_spent_up, steps_used_up
 from orchestration.stages.caching import recall, unasked
+from orchestration.stages.pending import Needed, Pending, needs_of, pending, read
 from orchestration.stages.rows import config_of
 from orchestration.stages.splitting import Splits
 from orchestration.stages.standing import owes_a_last_word
@@ -45,25 +46,36 @@ def dispatch(swarm_id: int) -> None:
     if swarm.status != SwarmStatus.RUNNING:
         return
     recall(swarm)
-    Lease.objects.get_or_create(name=LOCK)
     with transaction.atomic():
-        Lease.objects.select_for_update().get(name=LOCK)
+        _one_at_a_time()
         swarm.refresh_from_db()
         if swarm.status == SwarmStatus.RUNNING and not pause_if_spent_up(swarm):
             _dispatch(swarm)
 
 
+def _one_at_a_time() -> None:
+    """In the whole installation, until the commit."""
+    lock = Lease.objects.select_for_update().filter(name=LOCK).values_list("pk")
+    if not lock.first():
+        Lease.objects.get_or_create(name=LOCK)
+        lock.first()
+
+
 def _dispatch(swarm: Swarm) -> None:
     busy = _Busy()
-    rows = {row.pk: row for row in (*_pending(swarm), *_rivals(swarm, busy))}
+    rows = {row.pk: row for row in (*pending(swarm), *_rivals(swarm, busy))}
+    needs = needs_of(rows)
     swarms = {row.swarm_id: row.swarm for row in rows.values()} | {swarm.pk: swarm}
     splits = Splits(list(swarms.values()))
     decisions = decide(
-        [_waiting(row, splits) for row in rows.values()], busy.installation(swarms.values()), timezone.now()
+        [_waiting(row, needs[row.pk], splits) for row in rows.values()],
+        busy.installation(swarms.values()),
+        timezone.now(),
     )
     for each in swarms.values():
         _carry_out(each, [(rows[one.id], one) for one in decisions if rows[one.id].swarm_id == each.pk])
-    _end_if_nothing_left(swarm, decisions)
+    if all(row.swarm_id != swarm.pk for row in rows.values()) and _nothing_left(swarm):
+        advance(swarm, swarm, SwarmStatus.FINALIZING)
 
 
 class _Busy:
@@ -110,28 +122,13 @@ class _Busy:
         )
 
 
-def _pending(swarm: Swarm) -> QuerySet[Subtask]:
-    return _lean(swarm.subtasks.filter(status=SubtaskStatus.PENDING))  # each of them knows this very swarm
-
-
-def _lean(rows: QuerySet[Subtask]) -> QuerySet[Subtask]:
-    """Without what no decision needs: hundreds of rows are read after every landing."""
-    needed = Subtask.objects.only("name", "status", "finished_at")
-    return rows.defer("instruction", "acceptance", "acceptance_checks").prefetch_related(
-        Prefetch("dependencies", needed)
-    )
-
-
-def _rivals(swarm: Swarm, busy: _Busy) -> Iterable[Subtask]:
+def _rivals(swarm: Swarm, busy: _Busy) -> Sequence[Pending]:
     """What is ready in other swarms and could have a place: it competes for the same ones."""
     if busy.full:
         return ()
-    ready = _ready().exclude(swarm=swarm)
-    others = Swarm.objects.filter(pk__in=ready.values("swarm"))
-    room = [one.pk for one in others if busy.swarms[one.pk] < config_of(one).slots]
-    if not room:
-        return ()
-    return _lean(ready.filter(swarm__in=room).select_related("swarm__repository"))
+    others = Swarm.objects.filter(status=SwarmStatus.RUNNING).exclude(pk=swarm.pk).select_related("repository")
+    room = {one.pk: one for one in others if busy.swarms[one.pk] < config_of(one).slots}
+    return read(_ready().filter(swarm__in=room), room) if room else ()
 
 
 def _ready() -> QuerySet[Subtask]:
@@ -147,16 +144,15 @@ def _held(swarms: Iterable[Swarm]) -> dict[int, tuple[Held, ...]]:
     return {swarm: tuple(one for _, one in each) for swarm, each in groupby(held, key=itemgetter(0))}
 
 
-def _waiting(row: Subtask, splits: Splits) -> Waiting:
-    needed = list(row.dependencies.all())
+def _waiting(row: Pending, needed: Sequence[Needed], splits: Splits) -> Waiting:
     landing = splits.waits_for_change_of(row)
     own_change = {f"the change of {landing} itself": SubtaskStatus.HANDED_OFF} if landing else {}
-    moments = [row.created_at, row.not_before, *(one.finished_at for one in needed)]
+    moments = [row.created_at, row.not_before, *(finished_at for *_, finished_at in needed)]
     return Waiting(
         id=row.pk,
         name=row.name,
         priority=row.priority,
-        dependencies={one.name: SubtaskStatus(one.status) for one in needed} | own_change,
+        dependencies={name: status for name, status, _ in needed} | own_change,
         not_before=row.not_before,
         since=max(moment for moment in moments if moment),
         changes=row.kind == "change",
@@ -166,25 +162,32 @@ def _waiting(row: Subtask, splits: Splits) -> Waiting:
     )
 
 
-def _carry_out(swarm: Swarm, decisions: list[tuple[Subtask, Decision]]) -> None:
+def _carry_out(swarm: Swarm, decisions: list[tuple[Pending, Decision]]) -> None:
+    news = {row.pk: decision for row, decision in decisions if _is_news(row, decision)}
+    if not news:
+        return
     try:
         with moves(swarm) as together:
-            news = [(row, decision) for row, decision in decisions if _is_news(row, decision)]
-            _lock(row.pk for row, _ in news)
-            for row, decision in news:
-                _apply(row, decision, together)
+            rows = _lock(swarm, news)
+            for pk, decision in news.items():
+                _apply(rows[pk], decision, together)
     except Superseded:
         return  # whoever was first has nudged us again
 
 
-def _is_news(row: Subtask, decision: Decision) -> bool:
+def _is_news(row: Pending, decision: Decision) -> bool:
     return not isinstance(decision, Wait) or row.wait_reason != decision.reason
 
 
-def _lock(subtasks: Iterable[int]) -> None:
+def _lock(swarm: Swarm, subtasks: Collection[int]) -> dict[int, Subtask]:
     """In the order in which a cancel locks them, whatever the order of the decisions is."""
-    rows = Subtask.objects.filter(pk__in=list(subtasks)).order_by("pk").select_for_update(no_key=True)
-    list(rows.values_list("pk"))
+    pending = Subtask.objects.filter(pk__in=list(subtasks), status=SubtaskStatus.PENDING).order_by("pk")
+    rows = {row.pk: row for row in pending.select_for_update(no_key=True)}
+    if len(rows) < len(subtasks):
+        raise Superseded("A subtask was cancelled or changed in this moment.")
+    for row in rows.values():
+        row.swarm = swarm
+    return rows
 
 
 def _apply(row: Subtask, decision: Decision, together: Moves) -> None:
@@ -205,13 +208,6 @@ def _start(row: Subtask, remark: str, together: Moves) -> None:
     together.advance(row, SubtaskStatus.ASSIGNED, reason=remark, wait_reason="", not_before=None)
     attempt = Attempt.objects.create(subtask=row, number=row.attempts.count() + 1)
     together.created(attempt)
-
-
-def _end_if_nothing_left(swarm: Swarm, decisions: Iterable[Decision]) -> None:
-    """What was just blocked is news: it is looked at once more before the end."""
-    if any(isinstance(one, Block) for one in decisions) or not _nothing_left(swarm):
-        return
-    advance(swarm, swarm, SwarmStatus.FINALIZING)
 
 
 def _nothing_left(swarm: Swarm) -> bool:

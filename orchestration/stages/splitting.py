@@ -9,6 +9,7 @@ from orchestration.domain.planning import PlannedTask, SubmittedPlan, judge
 from orchestration.domain.states import ENTRY_OPEN, IterationStatus, SubtaskStatus
 from orchestration.domain.subplans import batch_problems, may_split, wants_split
 from orchestration.models import MergeEntry, PlanIteration, Subtask, Swarm
+from orchestration.stages.pending import Pending
 from orchestration.stages.rows import config_of, status_by_name
 
 
@@ -18,7 +19,7 @@ class Splits:
     def __init__(self, swarms: Collection[Swarm]) -> None:
         self._swarms = swarms
 
-    def is_due(self, row: Subtask) -> bool:
+    def is_due(self, row: Pending) -> bool:
         """It has parts already, or wants some and nobody has said yet that it is one agent's work."""
         if row.pk in self._split:
             return True
@@ -26,7 +27,7 @@ class Splits:
             return False
         return may_split(row.depth, config_of(row.swarm).strategy) and row.pk not in self._alone
 
-    def waits_for_change_of(self, row: Subtask) -> str:
+    def waits_for_change_of(self, row: Pending) -> str:
         """The name of the subtask that it is a part of, while that one's own change is on its way."""
         return self._landing.get(row.parent_id, "") if row.parent_id else ""
 

@@ -1,0 +1,54 @@
+"""What a decision needs of pending subtasks. Hundreds are read after every landing, and few of them change: rows of
+the columns it needs take a fifth of the time that whole subtasks take."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from orchestration.domain.states import SubtaskStatus
+from orchestration.models import Subtask, Swarm
+
+Needed = tuple[str, SubtaskStatus, datetime | None]  # of a dependency: its name, its status, its end
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    swarm: Swarm
+    pk: int
+    swarm_id: int
+    parent_id: int | None
+    name: str
+    kind: str
+    priority: int
+    scope: list[str]
+    depth: int
+    decompose: bool
+    created_at: datetime
+    not_before: datetime | None
+    wait_reason: str
+
+
+_COLUMNS = tuple(field.name for field in fields(Pending))[1:]
+
+
+def pending(swarm: Swarm) -> list[Pending]:
+    return read(swarm.subtasks.filter(status=SubtaskStatus.PENDING), {swarm.pk: swarm})
+
+
+def read(rows: QuerySet[Subtask], swarms: Mapping[int, Swarm]) -> list[Pending]:
+    """In the order in which they were planned; each of them knows the very swarm that is given."""
+    found = rows.order_by("pk").values_list("swarm_id", *_COLUMNS)
+    return [Pending(swarms[swarm], *values) for swarm, *values in found]
+
+
+def needs_of(subtasks: Collection[int]) -> Mapping[int, Sequence[Needed]]:
+    needs = Subtask.dependencies.through.objects.filter(from_subtask__in=list(subtasks)).order_by("to_subtask")
+    found: dict[int, list[Needed]] = {pk: [] for pk in subtasks}
+    facts = ("from_subtask", "to_subtask__name", "to_subtask__status", "to_subtask__finished_at")
+    for pk, name, status, finished_at in needs.values_list(*facts):
+        found[pk].append((name, SubtaskStatus(status), finished_at))
+    return found
