@@ -11,47 +11,56 @@ from collections.abc import Sequence
 
 from orchestration.adapters.git.keeping import keeper
 from orchestration.domain.errors import AdapterError, InvalidInput
+from orchestration.domain.gating import GateMode
 from orchestration.domain.merging import BATCH, CHAIN, FAILURES_IN_A_ROW, in_order
 from orchestration.domain.policies import read_policies
 from orchestration.domain.states import EntryStatus, SwarmStatus
 from orchestration.models import MergeEntry, Swarm
 from orchestration.stages.branch import Writer, cancel, conflict, land, put_aside, recover_left, reject
+from orchestration.stages.gated import News, look, news
 from orchestration.stages.landing import Conflicted, Unfaithful, begin
 from orchestration.stages.leases import Held, heartbeat, hold
 from orchestration.stages.queueing import due, waiting
-from orchestration.stages.rows import store_of
+from orchestration.stages.rows import gate_mode, store_of
 from orchestration.stages.transition import Superseded, status_of
 
 logger = logging.getLogger(__name__)
 STALE_LOCK_S = 10.0
+NOTHING: News = ()
 
 
 def merge(swarm_id: int) -> None:
     """Drains the swarm's queue. Does nothing where another writer holds the branch: it drains for us."""
     swarm = Swarm.objects.select_related("repository").get(pk=swarm_id)
-    while _waiting(swarm):
+    gated, seen = gate_mode(swarm) is GateMode.GATED, NOTHING
+    while (there := news(swarm) if gated else _waiting(swarm)) and there != seen:
         with hold(f"merge:{swarm.pk}") as lease:
             if lease is None:
                 return
             with heartbeat.keep_lease(lease):
-                _drain(swarm, lease)
+                seen = _drain(swarm, lease, gated=gated)
 
 
-def _waiting(swarm: Swarm) -> bool:
+def _waiting(swarm: Swarm) -> News:
     """Asked again after the lease was given back: an entry that came meanwhile found it taken."""
-    return due(swarm).exists() or swarm.merge_entries.filter(status=EntryStatus.MERGING).exists()
+    there = due(swarm).exists() or swarm.merge_entries.filter(status=EntryStatus.MERGING).exists()
+    return (there,) if there else NOTHING
 
 
-def _drain(swarm: Swarm, lease: Held) -> None:
+def _drain(swarm: Swarm, lease: Held, *, gated: bool) -> News:
+    """In gated mode, what was looked at last: the rest is for gates to say."""
     with keeper.session(store_of(swarm).path, swarm.branch) as store:
-        writer = Writer(swarm, store, lease, read_policies(swarm.repository.merge_policies))
+        writer = Writer(swarm, store, lease, read_policies(swarm.repository.merge_policies), gated)
         store.break_stale_lock(swarm.branch, STALE_LOCK_S)
         try:
             recover_left(writer)
+            if gated:
+                return look(writer)
             while lease.lasts() and (batch := _batch(swarm)):
                 _land_batch(writer, batch)
         except Superseded:
             logger.info("Merge entries of swarm %s were changed by somebody else.", swarm.public_id)
+    return NOTHING
 
 
 def _batch(swarm: Swarm) -> list[MergeEntry]:

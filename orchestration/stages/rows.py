@@ -8,6 +8,7 @@ from orchestration.adapters.secrets import watch
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.conversation import Endpoint
 from orchestration.domain.endpoints import ModelRole, for_role
+from orchestration.domain.gating import GateMode
 from orchestration.domain.states import SubtaskStatus
 from orchestration.models import ModelEndpoint, Subtask, Swarm
 
@@ -16,6 +17,11 @@ LOOPBACK = ("127.", "localhost", "[::1]")
 
 def config_of(swarm: Swarm) -> SwarmConfig:
     return SwarmConfig.model_validate(swarm.config)
+
+
+def gate_mode(swarm: Swarm) -> GateMode:
+    """As it was when the swarm was handed in; one from before there were gates lands without."""
+    return config_of(swarm).gate or GateMode.OFF
 
 
 def endpoint_of(row: ModelEndpoint, config: SwarmConfig) -> Endpoint:

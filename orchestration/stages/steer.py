@@ -21,10 +21,12 @@ from orchestration.domain.states import (
 )
 from orchestration.models import Attempt, Subtask, Swarm, User
 from orchestration.stages.accounting import limits_of
+from orchestration.stages.ask import withdraw_unasked
 from orchestration.stages.family import ancestors, descendants
 from orchestration.stages.finish import lease_name
 from orchestration.stages.leases import withdraw
 from orchestration.stages.plan import after_first_plan
+from orchestration.stages.tell import expire_in
 from orchestration.stages.transition import Moves, Superseded, moves, status_of
 
 CHANGED = "It changed in this moment; look again."
@@ -80,6 +82,7 @@ def cancel(swarm: Swarm, person: User) -> None:
             together.advance(swarm, SwarmStatus.CANCELLED, reason=reason)
     except Superseded:
         raise InvalidInput(CHANGED) from None
+    _nobody_listens(swarm)
 
 
 def cancel_subtask(subtask: Subtask, person: User) -> None:
@@ -98,6 +101,7 @@ def cancel_subtask(subtask: Subtask, person: User) -> None:
             _cancel_rest(subtask.swarm, together, reason, family)
     except Superseded:
         raise InvalidInput(CHANGED) from None
+    _nobody_listens(subtask.swarm)
 
 
 def retry_subtask(subtask: Subtask, person: User) -> None:
@@ -148,16 +152,23 @@ def _move(swarm: Swarm, to: SwarmStatus, reason: str, **fields: str) -> None:
         raise InvalidInput(CHANGED) from None
 
 
+def _nobody_listens(swarm: Swarm) -> None:
+    """Of what people were asked and what they said, only what still concerns somebody is left."""
+    withdraw_unasked(swarm)
+    expire_in(swarm)
+
+
 def _live(swarm: Swarm) -> QuerySet[Attempt]:
     return Attempt.objects.filter(subtask__swarm=swarm, status__in=ATTEMPT_LIVE).select_related("subtask")
 
 
 def _cancel_rest(swarm: Swarm, together: Moves, reason: str, only: Collection[Subtask] = ()) -> None:
     """An entry that is being merged at this moment is left to its writer: a landing is a fact."""
+    waiting = [EntryStatus.QUEUED, EntryStatus.GATING]
     entries, left = swarm.merge_entries.all(), swarm.subtasks.all()
     if only:
         entries, left = entries.filter(subtask__in=only), left.filter(pk__in=[row.pk for row in only])
-    for entry in entries.filter(status=EntryStatus.QUEUED).select_related("subtask"):
+    for entry in entries.filter(status__in=waiting).select_related("subtask"):
         together.advance(entry, EntryStatus.CANCELLED, reason=reason)
     merging = swarm.merge_entries.filter(status=EntryStatus.MERGING).values("subtask")
     left = left.exclude(status__in=SUBTASK_SETTLED).exclude(pk__in=merging, status=SubtaskStatus.HANDED_OFF)

@@ -11,10 +11,12 @@ from orchestration.adapters import storage
 from orchestration.adapters.git import runner
 from orchestration.domain.config import SwarmConfig, parse_config
 from orchestration.domain.errors import InvalidInput
+from orchestration.domain.gating import GateMode
 from orchestration.domain.requests import check_request, title_of
 from orchestration.domain.rights import Action
 from orchestration.domain.scheduling import passed
 from orchestration.models import ModelEndpoint, Repository, Swarm, User
+from orchestration.stages.employ import choose_agent
 from orchestration.stages.prepare import address_of
 from orchestration.stages.transition import moves
 
@@ -31,7 +33,8 @@ def submit(
     if not requester.may(Action.SUBMIT, repository.team):
         raise InvalidInput("Only members of the repository's team may hand in requests for it.")
     text = check_request(request)
-    limits = with_budgets(parse_config(config or {}), repository)
+    limits = with_gate(with_budgets(parse_config(config or {}), repository), repository)
+    limits = limits.model_copy(update={"agent": choose_agent(repository, limits)})
     swarm = Swarm(
         requester=requester,
         repository=repository,
@@ -59,6 +62,16 @@ def with_budgets(config: SwarmConfig, repository: Repository) -> SwarmConfig:
             "budget_tokens": repository.budget_tokens if config.budget_tokens is None else config.budget_tokens,
         }
     )
+
+
+def with_gate(config: SwarmConfig, repository: Repository) -> SwarmConfig:
+    """The repository's way to gate where the request names none."""
+    gate = config.gate or GateMode(repository.gate)
+    if gate is GateMode.GATED and not repository.checks:
+        raise InvalidInput(
+            f"{repository.name} has no checks, so nothing could land gated: add checks to it, or choose another gate."
+        )
+    return config.model_copy(update={"gate": gate})
 
 
 def choose_endpoint(repository: Repository, config: SwarmConfig) -> ModelEndpoint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -14,16 +14,22 @@ from orchestration.domain.events import Stage
 from orchestration.domain.states import (
     ATTEMPT_LIVE,
     ENTRY_OPEN,
+    GATE_LIVE,
+    SWARM_OVER,
     AttemptStatus,
+    GateStatus,
     IterationStatus,
     SubtaskStatus,
     SwarmStatus,
 )
-from orchestration.models import Attempt, Lease, MergeEntry, PlanIteration, Repository, Subtask, Swarm
+from orchestration.models import Attempt, GateRun, Lease, MergeEntry, PlanIteration, Repository, Subtask, Swarm
 from orchestration.stages.accounting import free_reservations
+from orchestration.stages.ask import look_after_questions
+from orchestration.stages.gate import lose as lose_gate
 from orchestration.stages.handoff import lose
 from orchestration.stages.maintain import EVERY
 from orchestration.stages.sharing import forget_expired
+from orchestration.stages.tell import expire_unheard
 from orchestration.stages.transition import advance
 
 logger = logging.getLogger(__name__)
@@ -38,9 +44,17 @@ def tick() -> None:
     expired = PlanIteration.objects.select_related("swarm").filter(lease_expires_at__lt=timezone.now())
     for iteration in expired.filter(status=IterationStatus.RUNNING):
         advance(iteration.swarm, iteration, IterationStatus.LOST, reason=GONE)
+    _lose_gates(GateRun.objects.filter(lease_expires_at__lt=timezone.now()))
     free_reservations()
     forget_expired()
+    look_after_questions()
+    expire_unheard()
     _nudge()
+
+
+def _lose_gates(running: QuerySet[GateRun]) -> None:
+    for run in running.filter(status=GateStatus.RUNNING).select_related("swarm"):
+        lose_gate(run)
 
 
 def take_over() -> None:
@@ -50,6 +64,7 @@ def take_over() -> None:
         _give_up(attempt)
     for iteration in PlanIteration.objects.select_related("swarm").filter(status=IterationStatus.RUNNING):
         advance(iteration.swarm, iteration, IterationStatus.LOST, reason=GONE)
+    _lose_gates(GateRun.objects.all())
     free_reservations()
     _nudge()
 
@@ -78,12 +93,23 @@ def _nudge() -> None:
     split = Subtask.objects.filter(status=SubtaskStatus.WAITING, swarm__status=SwarmStatus.RUNNING)
     for subtask_id in split.exclude(attempts__status__in=ATTEMPT_LIVE).values_list("pk", flat=True):
         queue.nudge(Stage.SUBPLAN, subtask_id)
+    _nudge_gates(before)
     waiting = MergeEntry.objects.filter(status__in=ENTRY_OPEN).order_by("swarm")  # its own order would undo distinct
     for swarm_id in waiting.values_list("swarm", flat=True).distinct():
         queue.nudge(Stage.MERGE, swarm_id)
     neglected = Repository.objects.filter(looked_after_at__lt=timezone.now() - EVERY)
     for repository_id in neglected.values_list("pk", flat=True):
         queue.nudge(Stage.MAINTAIN, repository_id)
+
+
+def _nudge_gates(before: datetime) -> None:
+    """Gates that nobody claimed; and those of swarms that are over, which their writers end."""
+    unclaimed = GateRun.objects.filter(status=GateStatus.WAITING, created_at__lt=before)
+    for run_id in unclaimed.values_list("pk", flat=True):
+        queue.nudge(Stage.GATE, run_id)
+    over = GateRun.objects.filter(status__in=GATE_LIVE, swarm__status__in=SWARM_OVER).order_by("swarm")
+    for swarm_id in over.values_list("swarm", flat=True).distinct():
+        queue.nudge(Stage.MERGE, swarm_id)
 
 
 _STAGES = {

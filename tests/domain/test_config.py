@@ -59,6 +59,7 @@ def test_the_defaults_are_those_of_the_contract():
         "max_delay_ms": 30_000,
         "strategy": "automatic",
         "plan_approval": False,
+        "gate": None,
         "cache": True,
         "budget_usd": None,
         "budget_tokens": None,
@@ -129,7 +130,7 @@ def test_a_field_of_a_later_version_is_told_apart_from_a_slip(name: str):
 
 
 def test_all_later_fields_are_told_at_once():
-    assert "gate, landing cannot be set" in refused({"landing": "direct", "gate": "off", "max_subagents": 0})
+    assert "landing, review cannot be set" in refused({"landing": "direct", "review": "off", "max_subagents": 0})
 
 
 def test_no_later_field_exists_already():

@@ -12,6 +12,7 @@ from orchestration.domain.states import (
     AttemptStatus,
     DeliveryStatus,
     EntryStatus,
+    GateStatus,
     IterationStatus,
     QuestionStatus,
     Status,
@@ -23,8 +24,8 @@ STATUSES: tuple[Status, ...] = tuple(status for kind in NOUN_OF for status in ki
 
 
 def test_every_kind_of_row_has_a_noun_of_its_own():
-    people = [DeliveryStatus, QuestionStatus]
-    assert list(NOUN_OF) == [SwarmStatus, SubtaskStatus, AttemptStatus, EntryStatus, IterationStatus, *people]
+    merging, people = [EntryStatus, GateStatus], [DeliveryStatus, QuestionStatus]
+    assert list(NOUN_OF) == [SwarmStatus, SubtaskStatus, AttemptStatus, *merging, IterationStatus, *people]
     assert set(NOUN_OF.values()) == set(Noun)
 
 

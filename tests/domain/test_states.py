@@ -16,6 +16,7 @@ from orchestration.domain.states import (
     AttemptStatus,
     DeliveryStatus,
     EntryStatus,
+    GateStatus,
     IllegalTransition,
     IterationStatus,
     QuestionStatus,
@@ -29,6 +30,7 @@ KINDS: tuple[type[Status], ...] = (
     SubtaskStatus,
     AttemptStatus,
     EntryStatus,
+    GateStatus,
     IterationStatus,
     DeliveryStatus,
     QuestionStatus,
@@ -41,6 +43,7 @@ PUBLISHED = {
     SubtaskStatus: "pending blocked assigned running waiting handed_off conflict complete failed timed_out cancelled",
     AttemptStatus: "assigned running waiting complete partial blocked failed timed_out cancelled lost",
     DeliveryStatus: "waiting delivered answered expired",
+    GateStatus: "waiting running green red infra cancelled",
     EntryStatus: "queued merging gating conflict landed rejected superseded cancelled",
 }
 
@@ -123,6 +126,7 @@ def test_the_ends_are_these():
         SubtaskStatus: {"complete", "cancelled"},
         AttemptStatus: {"complete", "partial", "blocked", "failed", "timed_out", "cancelled", "lost"},
         EntryStatus: {"landed", "rejected", "superseded", "cancelled"},
+        GateStatus: {"green", "red", "infra", "cancelled"},
         IterationStatus: {"done", "failed", "lost"},
         DeliveryStatus: {"expired"},
         QuestionStatus: {"answered", "expired"},

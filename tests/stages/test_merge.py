@@ -296,12 +296,13 @@ def test_an_entry_that_comes_while_the_lease_is_given_back_is_not_forgotten(
     world.queued(swarm, "one", {"one.txt": "x\n"})
     real = stage._drain
 
-    def drain(*args: Any) -> None:
-        real(*args)
+    def drain(*args: Any, **kwargs: Any) -> Any:
+        seen = real(*args, **kwargs)
         if "late" not in entries():
             world.queued(swarm, "late", {"late.txt": "x\n"})
             merge(swarm.pk)
             assert entries()["late"] == "queued", "the lease is still held"
+        return seen
 
     monkeypatch.setattr(stage, "_drain", drain)
     merge(swarm.pk)

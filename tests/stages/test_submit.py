@@ -14,6 +14,7 @@ from orchestration.adapters.sandbox.unconfined import Unconfined
 from orchestration.domain.config import NOT_YET, SwarmConfig
 from orchestration.domain.errors import AdapterError, InvalidInput
 from orchestration.domain.events import Stage
+from orchestration.domain.gating import GateMode
 from orchestration.domain.rights import Role
 from orchestration.models import Event, ModelEndpoint, PlanIteration, Swarm
 from orchestration.stages.plan import plan
@@ -40,7 +41,9 @@ def test_a_request_is_on_its_way_with_everything_frozen(world: World, nudges: Nu
     swarm.refresh_from_db()
     assert (swarm.status, swarm.title) == ("planning", "Sort the shelves")
     assert swarm.request == "# Sort the shelves\n\nAll of them."
-    assert swarm.config == SwarmConfig(max_subagents=7).model_dump(mode="json")
+    assert swarm.config == SwarmConfig(max_subagents=7, agent="builtin", gate=GateMode.OPTIMISTIC).model_dump(
+        mode="json"
+    )
     assert (swarm.endpoint, swarm.base_branch, swarm.base_sha) == (world.endpoint, "main", "")
     assert [event.kind for event in Event.objects.all()] == ["swarm.submitted"]
     assert nudges.all == [(Stage.PLAN, swarm.pk)]
@@ -73,7 +76,7 @@ def test_a_request_that_no_database_stores(world: World, text: str):
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"max_agents": 3}, "max_agents is not known; the fields are base_delay_ms,"),
+    ({"max_agents": 3}, "max_agents is not known; the fields are agent, base_delay_ms,"),
     ({"max_subagents": 0}, "max_subagents: input should be greater than or equal to 1."),
     ({"max_subagents": 1001}, "max_subagents: input should be less than or equal to 1000."),
     ({"max_subagents": "many"}, "max_subagents: input should be a valid integer"),

@@ -17,6 +17,7 @@ from orchestration.models import Attempt, MergeEntry, Subtask, Swarm, User
 from orchestration.stages.dispatch import dispatch
 from orchestration.stages.execute import execute
 from orchestration.stages.finish import finish
+from orchestration.stages.gate import gate
 from orchestration.stages.leases import lease_end, new_token
 from orchestration.stages.maintain import maintain
 from orchestration.stages.merge import merge
@@ -35,6 +36,7 @@ STAGES: Mapping[Stage, Callable[[int], None]] = {
     Stage.DISPATCH: dispatch,
     Stage.EXECUTE: execute,
     Stage.MERGE: merge,
+    Stage.GATE: gate,
     Stage.FINISH: finish,
     Stage.MAINTAIN: maintain,
 }
