@@ -101,9 +101,9 @@ def book(swarm: Swarm, reply: Reply, *, on: Spender, calls: Calls | None = None,
 
 
 def _book_in_part(swarm: Swarm, on: Spender, calls: Calls, booked: dict[str, Any]) -> int:
-    """Where not all of the calls may run."""
-    used = Swarm.objects.select_for_update(no_key=True).values_list("tool_calls", flat=True).get(pk=swarm.pk)
-    granted = max(0, calls.most - used)
+    """Where not all of the calls may run, unless the limit was raised meanwhile."""
+    row = Swarm.objects.select_for_update(no_key=True).get(pk=swarm.pk)
+    granted = max(0, min(calls.wanted, config_of(row).max_total_steps - row.tool_calls))
     _row(on).update(tool_calls=F("tool_calls") - (calls.wanted - granted))
     Swarm.objects.filter(pk=swarm.pk).update(**booked | {"tool_calls": F("tool_calls") + granted})
     return granted

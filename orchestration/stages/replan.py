@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from django.utils import timezone
 from pydantic import ValidationError
 
 from orchestration.domain import graph
-from orchestration.domain.config import parse_config
+from orchestration.domain.budgets import Budget, Unit, said
+from orchestration.domain.config import SwarmConfig, parse_config
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.planning import PlannedTask, SubmittedPlan, judge
 from orchestration.domain.rights import Action
+from orchestration.domain.scheduling import passed
 from orchestration.domain.states import SubtaskStatus, SwarmStatus, is_final
 from orchestration.domain.texts import storable
 from orchestration.domain.validation import sentences
@@ -23,6 +27,14 @@ from orchestration.stages.transition import Moves, Superseded, moves, status_of
 
 CHANGED = "It changed in this moment; look again."
 TAKES_SUBTASKS = (SwarmStatus.AWAITING_APPROVAL, SwarmStatus.RUNNING, SwarmStatus.PAUSED)
+LIMITS: Mapping[str, str] = {
+    "max_subagents": "Agents at once",
+    "max_total_steps": "Tool calls in all",
+    "budget_usd": "Budget in US dollars",
+    "budget_tokens": "Budget in tokens",
+    "deadline": "Deadline",
+}
+BUDGETS = ("budget_usd", "budget_tokens")
 EDITABLE = ("instruction", "acceptance", "acceptance_checks", "scope", "priority", "dependencies")
 
 
@@ -91,21 +103,63 @@ def raise_budget(
     _change_config(swarm, person, raised=True, **changes)
 
 
-def _change_config(swarm: Swarm, person: User, *, raised: bool = False, **changes: Any) -> None:
+def change_limits(swarm: Swarm, person: User, **changes: Any) -> None:
+    """Any of LIMITS, at once and for what runs too; None takes a budget or the deadline away. A swarm that its own
+    budget had stopped may be resumed once that is raised. Raises InvalidInput."""
+    if unknown := sorted(set(changes) - set(LIMITS)):
+        raise InvalidInput(f"{', '.join(unknown)} cannot be changed while a swarm runs; {', '.join(LIMITS)} can.")
+    _change_config(swarm, person, **changes)
+
+
+def _change_config(swarm: Swarm, person: User, *, raised: bool = False, **given: Any) -> None:
     _require(person, swarm)
     if is_final(status_of(swarm)):
         raise InvalidInput(f"The swarm is over: {swarm.status.replace('_', ' ')}.")
     with moves(swarm) as together:
         row = Swarm.objects.select_for_update(no_key=True).get(pk=swarm.pk)
-        old = config_of(row)
-        new = parse_config(row.config | changes)
-        was = {name: getattr(old, name) for name in changes}
-        if raised and any(was[name] is not None and getattr(new, name) <= was[name] for name in changes):
+        old, new = config_of(row), parse_config(row.config | given)
+        changes = [name for name in given if getattr(new, name) != getattr(old, name)]
+        if raised and any(getattr(old, name) is not None and not _is_more(old, new, name) for name in given):
             raise InvalidInput("Configuration: the new budget must be more than the old one.")
-        freed = {"stopped_by": ""} if raised and row.stopped_by == "swarm" else {}
-        Swarm.objects.filter(pk=swarm.pk).update(config=new.model_dump(mode="json"), **freed)
-        _steered(together, person, f"{', '.join(changes)} changed.", {name: str(value) for name, value in was.items()})
+        if not changes:
+            raise InvalidInput("Nothing was changed: these are the limits already.")
+        _require_sense(row, new, changes)
+        freed = any(_is_more(old, new, name) for name in BUDGETS) and row.stopped_by == Budget.SWARM
+        Swarm.objects.filter(pk=swarm.pk).update(
+            config=new.model_dump(mode="json"), **{"stopped_by": ""} if freed else {}
+        )
+        told = [f"{LIMITS[name]}: {_words(old, name)} became {_words(new, name)}." for name in changes]
+        _steered(together, person, " ".join(told), {name: str(getattr(old, name)) for name in changes})
     swarm.refresh_from_db()
+
+
+def _is_more(old: SwarmConfig, new: SwarmConfig, name: str) -> bool:
+    """Than a budget was; no budget at all is the most."""
+    before, after = getattr(old, name), getattr(new, name)
+    return after != before and (after is None or (before is not None and after > before))
+
+
+def _require_sense(swarm: Swarm, new: SwarmConfig, changes: Sequence[str]) -> None:
+    if new.deadline and "deadline" in changes and new.deadline <= timezone.now():
+        raise InvalidInput(f"Configuration: {passed(new.deadline)} Give a later one.")
+    used = {
+        "budget_usd": (swarm.cost_usd, said(Unit.USD, swarm.cost_usd)),
+        "budget_tokens": (swarm.tokens, said(Unit.TOKENS, Decimal(swarm.tokens))),
+        "max_total_steps": (swarm.tool_calls, f"{swarm.tool_calls:,} tool calls"),
+    }
+    for name, (spent, words) in used.items():
+        most = getattr(new, name)
+        if name in changes and most is not None and most <= spent:
+            raise InvalidInput(f"{LIMITS[name]}: {words} are used already; give more than that, or cancel the swarm.")
+
+
+def _words(config: SwarmConfig, name: str) -> str:
+    value = getattr(config, name)
+    if value is None:
+        return "none"
+    if isinstance(value, Decimal):
+        return said(Unit.USD, value)
+    return f"{value:%Y-%m-%d %H:%M} {value.tzname()}" if isinstance(value, datetime) else f"{value:,}"
 
 
 def _parse(given: Mapping[str, Any]) -> PlannedTask:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from orchestration.domain.config import SwarmConfig
-from orchestration.domain.errors import InvalidInput
+from orchestration.domain.conversation import ToolCall
+from orchestration.domain.errors import AdapterError, InvalidInput
 from orchestration.domain.events import Stage
 from orchestration.models import Event, Subtask, Swarm
 from orchestration.stages.dispatch import dispatch
-from orchestration.stages.replan import add_subtask, change_max_subagents, change_priority, edit_subtask, raise_budget
+from orchestration.stages.replan import (
+    add_subtask,
+    change_limits,
+    change_max_subagents,
+    change_priority,
+    edit_subtask,
+    raise_budget,
+)
+from orchestration.stages.reporting import AttemptReport
 from orchestration.stages.steer import resume
 from tests import factories
+from tests.stages.replies import reply
 from tests.stages.world import Nudges, statuses, task
 
 
@@ -39,6 +51,7 @@ ACTS = {
     "priority": lambda swarm, person: change_priority(named("one"), person, 1),
     "add": lambda swarm, person: add_subtask(swarm, person, task("two")),
     "agents": lambda swarm, person: change_max_subagents(swarm, person, 2),
+    "limits": lambda swarm, person: change_limits(swarm, person, deadline="2999-01-01T00:00:00Z"),
     "budget": lambda swarm, person: raise_budget(swarm, person, budget_tokens=5),
 }
 
@@ -152,6 +165,88 @@ def test_a_swarm_that_its_budget_stopped_goes_on_only_after_it_was_raised():
     dispatch(swarm.pk)
     assert (again(swarm).status, statuses(swarm)) == ("running", {"one": "assigned"})
     assert Decimal(swarm.config["budget_usd"]) == Decimal("1.5")
+
+
+def test_every_limit_is_changed_at_once_and_the_log_says_from_what_to_what():
+    swarm = swarm_with("one", budget_tokens=5000)
+    later = timezone.now() + timedelta(hours=3)
+    change_limits(swarm, swarm.requester, max_subagents=7, budget_usd="2.5", budget_tokens=None, deadline=later)
+    config = SwarmConfig.model_validate(again(swarm).config)
+    assert (config.max_subagents, config.budget_usd, config.budget_tokens) == (7, Decimal("2.5"), None)
+    assert config.deadline == later
+    facts = Event.objects.get(kind="swarm.steered").facts
+    assert facts["text"] == (
+        "Agents at once: 100 became 7. Budget in US dollars: none became $2.50. Budget in tokens: 5,000 became none. "
+        f"Deadline: none became {later:%Y-%m-%d %H:%M} UTC."
+    )
+    assert facts["was"]["max_subagents"] == "100"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"strategy": "none"}, "strategy cannot be changed while a swarm runs"),
+        ({"max_subagents": 0}, "max_subagents"),
+        ({"max_subagents": 100}, "Nothing was changed"),
+        ({"budget_usd": "1"}, r"Budget in US dollars: \$1.50 are used already; give more than that"),
+        ({"budget_tokens": 400}, "Budget in tokens: 400 tokens are used already"),
+        ({"max_total_steps": 8}, "Tool calls in all: 9 tool calls are used already"),
+        ({"deadline": "2020-01-01T00:00:00Z"}, "has passed. Give a later one"),
+        ({"deadline": "soon"}, "deadline"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused(changes: dict[str, Any], sentence: str):
+    swarm = swarm_with()
+    Swarm.objects.update(cost_usd="1.5", tokens=400, tool_calls=9)
+    with pytest.raises(InvalidInput, match=sentence):
+        change_limits(again(swarm), swarm.requester, **changes)
+    assert not Event.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "goes_on"),
+    [
+        ({"budget_usd": 2}, True),
+        ({"budget_usd": None}, True),
+        ({"max_subagents": 7}, False),
+        ({"budget_tokens": 10_000}, False),
+    ],
+    ids=str,
+)
+def test_only_more_money_frees_what_its_budget_stopped(changes: dict[str, Any], goes_on: bool):
+    """Also where the budget was not spent up, and only the next call did not fit."""
+    swarm = swarm_with(budget_usd=1)
+    Swarm.objects.update(cost_usd="0.9", status="paused", resume_to="running", stopped_by="swarm")
+    change_limits(again(swarm), swarm.requester, **changes)
+    assert again(swarm).status == "paused"
+    if goes_on:
+        resume(swarm, swarm.requester)
+    else:
+        with pytest.raises(InvalidInput, match="Raise it"):
+            resume(swarm, swarm.requester)
+
+
+def test_a_deadline_that_is_put_off_lets_new_subtasks_begin():
+    swarm = swarm_with("one", deadline=timezone.now() + timedelta(minutes=1))
+    past = (timezone.now() - timedelta(minutes=1)).isoformat()
+    Swarm.objects.update(config=swarm.config | {"deadline": past})
+    change_limits(again(swarm), swarm.requester, deadline=timezone.now() + timedelta(hours=1))
+    dispatch(swarm.pk)
+    assert statuses(swarm) == {"one": "assigned"}
+
+
+def test_tool_calls_that_are_granted_later_are_there_for_an_attempt_that_runs():
+    swarm = swarm_with(max_total_steps=3)
+    attempt = factories.make_attempt(factories.make_subtask(swarm, status="running"), tool_calls=0)
+    report = AttemptReport(swarm, attempt, 3)
+    calls = tuple(ToolCall(str(number), "bash", "{}") for number in range(2))
+    report.turn(reply(tool_calls=calls))
+    change_limits(again(swarm), swarm.requester, max_total_steps=4)
+    report.turn(reply(tool_calls=calls))
+    assert again(swarm).tool_calls == again(attempt).tool_calls == 4
+    with pytest.raises(AdapterError, match="is used up"):
+        report.turn(reply(tool_calls=calls))
+    assert again(swarm).tool_calls == 4
 
 
 def test_a_budget_needs_a_figure():
