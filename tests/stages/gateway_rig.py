@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import anthropic
 import httpx
+import openai
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.serving.access import SOCKET, GatewayAccess
@@ -83,6 +85,14 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not come true"
         threading.Event().wait(0.01)
+
+
+def openai_client(access: GatewayAccess) -> Any:
+    return openai.OpenAI(api_key=access.token, base_url=access.openai_url, max_retries=0)
+
+
+def anthropic_client(access: GatewayAccess) -> Any:
+    return anthropic.Anthropic(api_key=access.token, base_url=access.anthropic_url, max_retries=0)
 
 
 def client_of(access: GatewayAccess, token: str = "") -> httpx.Client:

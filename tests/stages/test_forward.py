@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
-import anthropic
-import openai
 import pytest
 
 from orchestration.demo.service import Answer
 from orchestration.domain.conversation import Usage
 from orchestration.models import ModelCall, Step
-from tests.stages.gateway_rig import CHAT, MESSAGES, Lines, opened
+from tests.stages.gateway_rig import CHAT, MESSAGES, Lines, anthropic_client, openai_client, opened
 
 KINDS = pytest.mark.parametrize("kind", ["openai", "anthropic"])
 TOOL = {"name": "read", "description": "Reads.", "parameters": {"type": "object", "properties": {"path": {}}}}
@@ -23,9 +22,8 @@ CALLS = (("read", {"path": "a.txt"}), ("read", {"path": "b é.txt"}))
 def test_an_openai_client_is_answered_by_either_kind(world, kind, stream):
     answer = Answer("I read it.", CALLS, usage=Usage(120, 30, 20))
     with opened(world, Lines(answer), kind=kind, network=True) as office:
-        client = openai.OpenAI(api_key=office.access.token, base_url=office.access.openai_url, max_retries=0)
-        with client:
-            asked = {
+        with openai_client(office.access) as client:
+            asked: dict[str, Any] = {
                 "model": "gpt-of-theirs",
                 "messages": [{"role": "system", "content": "Work."}, {"role": "user", "content": "Mend it."}],
                 "tools": [{"type": "function", "function": TOOL}],
@@ -53,29 +51,27 @@ def test_an_openai_client_is_answered_by_either_kind(world, kind, stream):
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_anthropic_client_is_answered_by_either_kind(world, kind, stream):
     answer = Answer("I read it.", CALLS, usage=Usage(120, 30, 20))
-    with opened(world, Lines(answer), kind=kind, network=True) as office:
-        url = office.access.anthropic_url
-        with anthropic.Anthropic(api_key=office.access.token, base_url=url, max_retries=0) as client:
-            asked = {
-                "model": "claude-of-theirs",
-                "max_tokens": 500,
-                "system": [{"type": "text", "text": "Work.", "cache_control": {"type": "ephemeral"}}],
-                "messages": [{"role": "user", "content": "Mend it."}],
-                "tools": [{"name": "read", "description": "Reads.", "input_schema": TOOL["parameters"]}],
-            }
-            if stream:
-                with client.messages.stream(**asked) as events:
-                    done = events.get_final_message()
-            else:
-                done = client.messages.create(**asked)
-            said, *uses = done.content
-            assert said.text == "I read it."
-            assert [use.input for use in uses] == [one for _, one in CALLS]
-            assert len({use.id for use in uses}) == 2
-            assert done.stop_reason == "tool_use"
-            usage = done.usage
-            assert (usage.input_tokens, usage.cache_read_input_tokens, usage.output_tokens) == (100, 20, 30)
-            assert done.model == "real-1"
+    with opened(world, Lines(answer), kind=kind, network=True) as office, anthropic_client(office.access) as client:
+        asked: dict[str, Any] = {
+            "model": "claude-of-theirs",
+            "max_tokens": 500,
+            "system": [{"type": "text", "text": "Work.", "cache_control": {"type": "ephemeral"}}],
+            "messages": [{"role": "user", "content": "Mend it."}],
+            "tools": [{"name": "read", "description": "Reads.", "input_schema": TOOL["parameters"]}],
+        }
+        if stream:
+            with client.messages.stream(**asked) as events:
+                done = events.get_final_message()
+        else:
+            done = client.messages.create(**asked)
+        said, *uses = done.content
+        assert said.text == "I read it."
+        assert [use.input for use in uses] == [one for _, one in CALLS]
+        assert len({use.id for use in uses}) == 2
+        assert done.stop_reason == "tool_use"
+        usage = done.usage
+        assert (usage.input_tokens, usage.cache_read_input_tokens, usage.output_tokens) == (100, 20, 30)
+        assert done.model == "real-1"
 
 
 def test_a_call_is_booked_on_the_attempt_as_a_workers(world):
