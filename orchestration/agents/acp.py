@@ -18,7 +18,7 @@ from orchestration.agents.assignment import Assignment, Report, Workplace
 from orchestration.agents.conversation import Clock
 from orchestration.agents.programs import Outside
 from orchestration.agents.rpc import CannotDo, Peer, Refused
-from orchestration.agents.updates import Updates, paths_of, shortened
+from orchestration.agents.updates import Updates, paths_in, paths_of, shortened
 from orchestration.domain.agents import AgentSpec, refusal
 from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.handoffs import Claim, SubmittedHandoff
@@ -201,7 +201,8 @@ class Session:
         if self._cancelled:
             return {"outcome": {"outcome": "cancelled"}}
         call = asked.tool_call
-        paths = paths_of(call.locations)
+        self.updates.asked(call)
+        paths = paths_of(call.locations) or paths_in(call.raw_input)
         why = refusal(self._spec.permissions, call.kind or "other", paths, self._workspace)
         option = _option(asked.options, "reject" if why else "allow")
         arguments = {"title": (call.title or call.kind or "")[:300], "path": ", ".join(paths)}

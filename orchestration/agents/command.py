@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.sandbox import Box, CommandResult, Program
 from orchestration.agents.assignment import Assignment, Report, Workplace
@@ -14,6 +16,7 @@ from orchestration.domain.texts import storable
 
 TAIL = 4000
 MAX_REFUSED_CLAIMS = 2  # then the claim stands and our verdict with it
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 CANNOT_START = frozenset({126, 127})
 
 
@@ -36,7 +39,8 @@ class CommandAgent:
                 if not objections or refused == MAX_REFUSED_CLAIMS:
                     return handoff
                 report.ran("handoff", {"status": "complete"}, "\n".join(objections), ok=False, duration_ms=0)
-                told = f"{assignment.task}\n\nAn earlier run ended, but it is not complete yet. " + "\n".join(
+                news = "An earlier run ended, but it is not complete yet."
+                told = "\n".join([assignment.task, "", news, *objections])
                     objections
                 )
         raise AssertionError  # pragma: no cover - the last round returns
@@ -53,7 +57,7 @@ class CommandAgent:
         return _handoff(spec.name, ran)
 
     def _write_down(self, program: Program, ran: CommandResult, report: Report) -> None:
-        said = ran.output.strip()
+        said = _plain(ran.output)
         if said:
             report.save_artifact(type_="transcript", name="output.txt", mime="text/plain", content=ran.output.encode())
         ending = ran.limit or f"exit code {ran.exit_code}"
@@ -67,10 +71,15 @@ class CommandAgent:
 
 
 def _handoff(name: str, ran: CommandResult) -> SubmittedHandoff:
-    tail = storable(ran.output.strip()[-TAIL:])
+    tail = storable(_plain(ran.output)[-TAIL:])
     if ran.exit_code == 0 and not ran.limit:
         return SubmittedHandoff(status=Claim.COMPLETE, summary=tail or "It ended without a word.")
     how = ran.limit or f"It ended with exit code {ran.exit_code}."
     if ran.exit_code in CANNOT_START:
         raise AdapterError(Failure.PERMANENT, f"{name} could not be started. {tail}")
     return SubmittedHandoff(status=Claim.FAILED, summary=f"{how} {tail}".strip(), concerns=[how])
+
+
+def _plain(output: str) -> str:
+    """Without what only a terminal understands."""
+    return _COLOURS.sub("", output).strip()

@@ -18,6 +18,7 @@ MOST_OPEN = 500
 MOST_TEXT = 20_000
 MOST_THOUGHT = 4000
 MOST_ARGUMENTS = 4000
+_NAMES_OF_PATHS = ("path", "file_path", "filePath", "abs_path", "absolute_path", "notebook_path")
 OVER = frozenset({"completed", "failed"})
 
 
@@ -85,6 +86,11 @@ class Updates:
         if self._recorded <= MOST_STEPS:
             self._report.ran(tool, arguments, text[:MOST_TEXT], ok=ok, duration_ms=duration_ms)
 
+    def asked(self, call: schema.ToolCallUpdate) -> None:
+        """A call may first be told of where it needs a permission."""
+        if len(self._calls) < MOST_OPEN:
+            _merge(self._calls.setdefault(call.tool_call_id[:200], _Call()), call)
+
     def _say(self, text: str) -> None:
         """Its beginning says enough where it never ends."""
         kept = text[: max(0, MOST_TEXT - self._said_length)]
@@ -96,14 +102,14 @@ class Updates:
 
     def _tool_call(self, update: schema.ToolCallStart | schema.ToolCallProgress) -> None:
         self._flush()
-        if update.tool_call_id not in self._calls:
-            self._forget_message()
-            if len(self._calls) >= MOST_OPEN:
-                self._calls.pop(next(iter(self._calls)))
-        call = self._calls.setdefault(update.tool_call_id[:200], _Call())
+        self._forget_message()
+        key = update.tool_call_id[:200]
+        if key not in self._calls and len(self._calls) >= MOST_OPEN:
+            self._calls.pop(next(iter(self._calls)))
+        call = self._calls.setdefault(key, _Call())
         _merge(call, update)
         if update.status in OVER:
-            self._calls.pop(update.tool_call_id[:200], None)
+            del self._calls[key]
             self._write(call, ok=update.status == "completed", text=call.text)
 
     def _write(self, call: _Call, *, ok: bool, text: str) -> None:
@@ -126,9 +132,10 @@ class Updates:
         self._thought = ""
 
 
-def _merge(call: _Call, update: schema.ToolCallStart | schema.ToolCallProgress) -> None:
+def _merge(call: _Call, update: schema.ToolCallStart | schema.ToolCallUpdate) -> None:
+    """The last word counts, and "other" is no word."""
     call.title = (update.title or call.title)[:300]
-    call.kind = update.kind or call.kind
+    call.kind = update.kind if update.kind and update.kind != "other" else call.kind
     call.paths = paths_of(update.locations) or call.paths
     if update.raw_input is not None:
         call.given = shortened(update.raw_input)
@@ -140,6 +147,12 @@ def _merge(call: _Call, update: schema.ToolCallStart | schema.ToolCallProgress) 
 
 def paths_of(locations: Sequence[schema.ToolCallLocation] | None) -> tuple[str, ...]:
     return tuple(location.path[:1000] for location in (locations or ())[:50])
+
+
+def paths_in(given: Any) -> tuple[str, ...]:
+    """Where an agent tells no places: what its own arguments name."""
+    found = [given.get(name) for name in _NAMES_OF_PATHS] if isinstance(given, dict) else []
+    return tuple(path[:1000] for path in found if isinstance(path, str))
 
 
 def shortened(value: Any) -> str:
