@@ -7,5 +7,6 @@ from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("api/v1/", include("orchestration.web.api.urls")),
     path("", include("orchestration.web.urls")),
 ]

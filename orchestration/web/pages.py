@@ -7,16 +7,14 @@ from urllib.parse import urlencode
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Count
-from django.http import Http404, HttpResponse, QueryDict
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from orchestration.domain import demonstration
-from orchestration.domain.errors import AdapterError
 from orchestration.domain.rights import Action
 from orchestration.domain.states import SubtaskStatus
 from orchestration.models import ModelEndpoint, Subtask, Swarm
-from orchestration.reads.artifacts import content_of
 from orchestration.web.access import (
     NEEDED,
     SignedIn,
@@ -29,6 +27,7 @@ from orchestration.web.access import (
     swarms_of,
 )
 from orchestration.web.boards import Board, Filter
+from orchestration.web.downloads import artifact_response
 from orchestration.web.forms import RepositoryForm, SwarmForm
 from orchestration.web.panels import SwarmPanels
 from orchestration.web.plans import PlanPage
@@ -163,16 +162,7 @@ def subtask(request: SignedIn, public_id: str) -> HttpResponse:
 @signed_in
 @require_safe
 def artifact(request: SignedIn, public_id: str) -> HttpResponse:
-    """Always a download: what an agent wrote is never shown as a page of this site."""
-    row = artifact_of(request.user, public_id)
-    try:
-        content = content_of(row)
-    except AdapterError as error:
-        raise Http404(str(error)) from error
-    response = HttpResponse(content, content_type="application/octet-stream")
-    name = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in row.name)
-    response.headers["Content-Disposition"] = f'attachment; filename="{name.encode("ascii", "replace").decode()}"'
-    return response
+    return artifact_response(request, artifact_of(request.user, public_id))
 
 
 @signed_in

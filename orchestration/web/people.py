@@ -95,16 +95,26 @@ def profile(request: SignedIn) -> HttpResponse:
         request.session.pop(BY_LINK, None)
         messages.success(request, "Your password is changed. Other sessions of yours are signed out.")
         return redirect("profile")
+    return profile_page(request, form)
+
+
+def profile_page(
+    request: SignedIn, form: SetPasswordForm[User], *, token: str = "", name: str = "", problem: str = ""
+) -> HttpResponse:
+    """`token` is one that was just made: this answer alone shows it. `problem` is why `name` got none."""
     memberships = request.user.memberships.select_related("team").order_by("team__name")
-    context = {"form": form, "memberships": memberships}
-    return render(request, "people/profile.html", context, status=400 if form.is_bound else 200)
+    tokens = request.user.api_tokens.all()
+    context = {"form": form, "memberships": memberships, "tokens": tokens}
+    context |= {"token": token, "token_name": name, "token_problem": problem}
+    return render(request, "people/profile.html", context, status=400 if form.is_bound or problem else 200)
 
 
 def password_form(request: SignedIn) -> SetPasswordForm[User]:
     """Who came by a link has no old password to give, or has forgotten it."""
     by_link = request.session.get(BY_LINK) or not request.user.has_usable_password()
     kind = SetPasswordForm if by_link else PasswordChangeForm
-    form: SetPasswordForm[User] = kind(request.user, request.POST if request.method == "POST" else None)
+    given = request.POST if request.method == "POST" and request.path == reverse("profile") else None
+    form: SetPasswordForm[User] = kind(request.user, given)
     form.label_suffix = ""
     return form
 

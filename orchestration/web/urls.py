@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import path
 
-from orchestration.web import actions, health, pages, people
+from orchestration.web import actions, api_tokens, health, pages, people
 
 View = Callable[..., HttpResponseBase]
 
@@ -30,6 +30,8 @@ urlpatterns = [
     path("sign-in/<str:key>/<str:token>/", people.sign_in_link, name="sign-in-link"),
     path("sign-out/", people.sign_out, name="sign-out"),
     path("profile/", people.profile, name="profile"),
+    path("profile/tokens/", api_tokens.new_token, name="new-token"),
+    path("profile/tokens/<str:public_id>/revoke/", api_tokens.revoke_token, name="revoke-token"),
     path("theme/", people.theme, name="theme"),
     path("swarms/new/", by_method(pages.new_swarm, actions.new_swarm), name="new-swarm"),
     path("swarms/<str:public_id>/", pages.swarm, name="swarm"),

@@ -34,7 +34,7 @@ from orchestration.stages.dispatch import dispatch
 from orchestration.stages.handoff import lose
 from orchestration.stages.sharing import find
 from tests import factories
-from tests.stages.world import Model, Nudges, World, bash, call, hand_off, says
+from tests.stages.world import Model, Nudges, World, call, hand_off, says
 
 pytestmark = pytest.mark.sandbox
 FOUND = says(
@@ -392,10 +392,3 @@ def test_a_subtask_that_was_cancelled_meanwhile_stays_so(office: Office, monkeyp
     again.refresh_from_db()
     assert (again.status, again.cache) == ("cancelled", "")
     assert not again.attempts.exists()
-
-
-def test_what_the_commands_of_an_agent_print_is_found_again(office: Office, model: Model):
-    """The whole way once more with a look at the files, as a real one does."""
-    model.workers["survey"] = [bash("cat src/b.py"), hand_off(summary="b is 1.")]
-    assert [office.ask(), office.ask()] == [MISS, HIT]
-    assert Handoff.objects.order_by("pk").last().summary.endswith("b is 1.")  # type: ignore[union-attr]

@@ -47,7 +47,7 @@ MOST = {
     "repositories": 5,
     "repository": 8,
     "new swarm": 11,
-    "profile": 4,
+    "profile": 5,
 }
 
 

@@ -52,6 +52,8 @@ POSTS = {
     "new-swarm": {who: SIGN_IN if who == "anonymous" else 400 for who in WHO},
     "demo": {who: SIGN_IN if who == "anonymous" else GONE for who in WHO},  # there is none here
     "profile": {who: SIGN_IN if who == "anonymous" else 400 for who in WHO},
+    "new-token": {who: SIGN_IN if who == "anonymous" else 400 for who in WHO},
+    "revoke-token": {who: SIGN_IN if who == "anonymous" else GONE for who in WHO},  # there is none of this name
 }
 # These answer everybody, and have tests of their own.
 PUBLIC = {"sign-in", "sign-in-link", "sign-out", "theme", "alive", "ready"}
@@ -64,7 +66,7 @@ def expected(table: dict[str, int], who: str) -> int:
 
 @pytest.fixture
 def addresses(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    monkeypatch.setattr("orchestration.web.pages.content_of", lambda _row: b"hello")
+    monkeypatch.setattr("orchestration.web.downloads.content_of", lambda _row: b"hello")
     subtask = make.make_subtask(house.swarm)
     artifact = make.make_artifact(house.swarm)
     own = {"swarm": house.swarm, "subtask": subtask, "artifact": artifact, "repository": house.repository}

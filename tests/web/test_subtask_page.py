@@ -199,20 +199,6 @@ def test_nothing_that_a_model_wrote_becomes_markup(house: House):
     assert "<script>" not in page
 
 
-def test_an_artifact_is_always_a_download(house: House, subtask: Subtask, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("orchestration.web.pages.content_of", lambda _row: EVIL.encode())
-    artifact = make.make_artifact(house.swarm, name='../a "b"\r\nX: y.html', mime="text/html")
-    response = house.client("viewer").get(f"/artifacts/{artifact.public_id}/")
-    assert response.headers["Content-Type"] == "application/octet-stream"
-    assert response.headers["Content-Disposition"] == 'attachment; filename=".._a__b___X__y.html"'
-    assert response.headers["X-Content-Type-Options"] == "nosniff"
-
-
-def test_an_artifact_whose_content_is_gone_is_no_page(house: House):
-    artifact = make.make_artifact(house.swarm)
-    assert house.client("viewer").get(f"/artifacts/{artifact.public_id}/").status_code == 404
-
-
 def test_events_are_only_its_own(house: House, subtask: Subtask):
     make.make_event(house.swarm, "subtask.running", name="store-write")
     make.make_event(house.swarm, "subtask.running", name="another")

@@ -1,0 +1,1 @@
+"""The JSON API under /api/v1/: the same rights as the pages, with a bearer token in place of a session."""
