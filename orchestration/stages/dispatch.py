@@ -64,11 +64,11 @@ def _one_at_a_time() -> None:
 def _dispatch(swarm: Swarm) -> None:
     busy = _Busy()
     rows = {row.pk: row for row in (*pending(swarm), *_rivals(swarm, busy))}
-    needs = needs_of(rows)
     swarms = {row.swarm_id: row.swarm for row in rows.values()} | {swarm.pk: swarm}
+    needs = needs_of(swarms)
     splits = Splits(list(swarms.values()))
     decisions = decide(
-        [_waiting(row, needs[row.pk], splits) for row in rows.values()],
+        [_waiting(row, needs.get(row.pk, ()), splits) for row in rows.values()],
         busy.installation(swarms.values()),
         timezone.now(),
     )

@@ -72,12 +72,18 @@ def withdraw(name: str) -> None:
 
 
 def take(name: str, holder: str = "") -> Held | None:
-    Lease.objects.get_or_create(name=name)
+    """None where somebody has it. The first to ask for a name makes its row."""
     token = new_token()
+    if not _claim(name, token, holder):
+        _, is_new = Lease.objects.get_or_create(name=name)
+        if not is_new or not _claim(name, token, holder):
+            return None
+    return Held(name, token, Lease.objects.values_list("fence", flat=True).get(name=name))
+
+
+def _claim(name: str, token: str, holder: str) -> bool:
     free = Lease.objects.filter(name=name).filter(Q(token="") | Q(expires_at__lte=timezone.now()))
-    if free.update(token=token, holder=holder, fence=F("fence") + 1, expires_at=lease_end()) != 1:
-        return None
-    return Held(name, token, Lease.objects.get(name=name).fence)
+    return free.update(token=token, holder=holder, fence=F("fence") + 1, expires_at=lease_end()) == 1
 
 
 def release_connection() -> None:

@@ -3,6 +3,7 @@ the columns it needs take a fifth of the time that whole subtasks take."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -45,10 +46,12 @@ def read(rows: QuerySet[Subtask], swarms: Mapping[int, Swarm]) -> list[Pending]:
     return [Pending(swarms[swarm], *values) for swarm, *values in found]
 
 
-def needs_of(subtasks: Collection[int]) -> Mapping[int, Sequence[Needed]]:
-    needs = Subtask.dependencies.through.objects.filter(from_subtask__in=list(subtasks)).order_by("to_subtask")
-    found: dict[int, list[Needed]] = {pk: [] for pk in subtasks}
+def needs_of(swarms: Collection[int]) -> Mapping[int, Sequence[Needed]]:
+    """Of all that is pending in these swarms: to name each of hundreds in the question takes longer than its answer."""
+    through = Subtask.dependencies.through.objects
+    needs = through.filter(from_subtask__swarm__in=swarms, from_subtask__status=SubtaskStatus.PENDING)
+    found: dict[int, list[Needed]] = defaultdict(list)
     facts = ("from_subtask", "to_subtask__name", "to_subtask__status", "to_subtask__finished_at")
-    for pk, name, status, finished_at in needs.values_list(*facts):
+    for pk, name, status, finished_at in needs.order_by("to_subtask").values_list(*facts):
         found[pk].append((name, SubtaskStatus(status), finished_at))
     return found

@@ -74,7 +74,7 @@ def _is_due(swarm: Swarm) -> bool:
     if status_of(swarm) not in PLANS_IN or (swarm.plan_not_before and swarm.plan_not_before > timezone.now()):
         return False
     standing = Standing(swarm)
-    if swarm.planning_done and (swarm.planning_error or standing.active):
+    if swarm.planning_done and (swarm.planning_error or standing.is_active):
         return False
     running = Attempt.objects.filter(subtask__swarm=swarm, status__in=ATTEMPT_LIVE).count()
     return should_plan(

@@ -53,6 +53,11 @@ class Standing:
         return sum(status not in SUBTASK_SETTLED for status in self.statuses.values())
 
     @property
+    def is_active(self) -> bool:
+        """Asked after every landing, so without reading them all."""
+        return self.subtasks.order_by().exclude(status__in=SUBTASK_SETTLED).exists()
+
+    @property
     def new_handoffs(self) -> int:
         return self.handoffs.count() - (self.last.handoffs_seen if self.last else 0)
 
