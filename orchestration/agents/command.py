@@ -41,8 +41,6 @@ class CommandAgent:
                 report.ran("handoff", {"status": "complete"}, "\n".join(objections), ok=False, duration_ms=0)
                 news = "An earlier run ended, but it is not complete yet."
                 told = "\n".join([assignment.task, "", news, *objections])
-                    objections
-                )
         raise AssertionError  # pragma: no cover - the last round returns
 
     def _once(self, box: Box, told: str, clock: Clock, report: Report) -> SubmittedHandoff:
