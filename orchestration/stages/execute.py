@@ -17,7 +17,6 @@ from orchestration.adapters.gateway import RetryPolicy
 from orchestration.adapters.git.workspaces import Workspace
 from orchestration.adapters.sandbox import Box, LateBox
 from orchestration.agents.assignment import Assignment, Workplace
-from orchestration.agents.builtin import BuiltinAgent
 from orchestration.agents.conversation import Clock, OutOfTime
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.conversation import Message, ToolSpec
@@ -28,6 +27,7 @@ from orchestration.domain.states import AttemptStatus, SubtaskStatus, SwarmStatu
 from orchestration.models import Attempt
 from orchestration.stages import briefing, caching, sharing
 from orchestration.stages.accounting import OverBudget, Spending
+from orchestration.stages.employ import agent_of
 from orchestration.stages.handoff import Ending, settle
 from orchestration.stages.inspection import Inspection
 from orchestration.stages.leases import heartbeat, lease_end, new_token, release_connection
@@ -125,7 +125,8 @@ class _Run:
         sandbox = storage.sandbox_for(demo=repository.is_demo)
         with LateBox(partial(sandbox.open, self._workspace.path, network=repository.network)) as self._box:
             workplace = Workplace(WorkspaceFiles(self._workspace.path), self._box)
-            handoff = BuiltinAgent().run(self._assignment(), workplace, self, self._cancellation)
+            agent = agent_of(self._attempt, self._report, self._workspace.path)
+            handoff = agent.run(self._assignment(), workplace, self, self._cancellation)
             return self._judge(handoff)
 
     def _assignment(self) -> Assignment:
