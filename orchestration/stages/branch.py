@@ -18,7 +18,7 @@ from orchestration.adapters.git.session import Session
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput, SwarmsiteError
 from orchestration.domain.merging import MAX_INFRA_FAILURES, Recovery, aside_s, recover
 from orchestration.domain.policies import Rule
-from orchestration.domain.states import EntryStatus, GateStatus, SubtaskStatus
+from orchestration.domain.states import GATE_LIVE, EntryStatus, GateStatus, SubtaskStatus
 from orchestration.models import GateRun, MergeEntry, Subtask, Swarm
 from orchestration.stages.gate import definition_of
 from orchestration.stages.landing import Conflicted, Link
@@ -65,6 +65,20 @@ def recover_left(writer: Writer, reason: str = "") -> None:
         back = EntryStatus.GATING if entry.gate_run_id else EntryStatus.QUEUED  # it keeps its place in the chain
         with verdict(writer) as together:
             together.advance(entry, back, reason=reason, intent_old="", intent_new="", gate_run=None)
+    if entries:
+        unpin_left(writer)
+
+
+def pin_of(swarm: Swarm, name: str) -> str:
+    return f"{swarm.public_id}-{name}"
+
+
+def unpin_left(writer: Writer) -> None:
+    """Candidates whose gates are over, and those of a writer that died; what landed is in the branch's history."""
+    live = writer.swarm.gate_runs.filter(status__in=GATE_LIVE).values_list("public_id", flat=True)
+    kept = {pin_of(writer.swarm, name) for name in live}
+    ours = pin_of(writer.swarm, "")
+    writer.store.unpin(PIN, *(pin for pin in writer.store.pins(PIN) if pin.startswith(ours) and pin not in kept))
 
 
 def land(writer: Writer, start: str, links: Sequence[Link]) -> None:
@@ -75,7 +89,7 @@ def land(writer: Writer, start: str, links: Sequence[Link]) -> None:
         _intend(writer, links, proofs)
         _record_landing(writer, links)
         return
-    pin = links[-1].entry.public_id
+    pin = pin_of(swarm, links[-1].entry.public_id)
     store.pin(PIN, pin, tip)
     _intend(writer, links, proofs)
     try:

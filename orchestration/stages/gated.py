@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from orchestration.domain.gating import Decision, Evict, Land, Start, Wait, decide, grown, halved
 from orchestration.domain.states import GATE_LIVE, EntryStatus, GateStatus, SwarmStatus
 from orchestration.models import GateRun, MergeEntry, Swarm
-from orchestration.stages.branch import PIN, Writer, cancel, conflict, land, reject, verdict
+from orchestration.stages.branch import PIN, Writer, cancel, conflict, land, pin_of, reject, unpin_left, verdict
 from orchestration.stages.ladder import Ladder, build, merged, view
 from orchestration.stages.landing import Conflicted
 from orchestration.stages.queueing import due
@@ -42,7 +42,7 @@ def look(writer: Writer) -> News:
     while True:
         seen = news(writer.swarm)
         if not writer.lease.lasts() or not _look_once(writer):
-            _unpin(writer)
+            unpin_left(writer)
             return seen
 
 
@@ -105,7 +105,7 @@ def _start(writer: Writer, ladder: Ladder, starts: Sequence[Start]) -> None:
     """One run for each tree, its candidate pinned before the row exists."""
     runs = {ladder.trees[one.prefix]: _run(writer, ladder, one) for one in starts}
     for run in runs.values():
-        writer.store.pin(PIN, run.public_id, run.commit)
+        writer.store.pin(PIN, pin_of(writer.swarm, run.public_id), run.commit)
     with verdict(writer) as together:
         for place, link in enumerate(ladder.links[: max(one.prefix for one in starts)]):
             if link.entry.status == EntryStatus.QUEUED:
@@ -127,13 +127,6 @@ def _run(writer: Writer, ladder: Ladder, start: Start) -> GateRun:
         entries=[link.entry.public_id for link in ladder.links[: start.prefix]],
         definition=ladder.definition,
     )
-
-
-def _unpin(writer: Writer) -> None:
-    """Candidates whose gates are over: what has landed is in the history, and nothing else is needed."""
-    pins = writer.store.pins(PIN)
-    over = writer.swarm.gate_runs.filter(public_id__in=pins).exclude(status__in=GATE_LIVE)
-    writer.store.unpin(PIN, *over.values_list("public_id", flat=True))
 
 
 def _conflicts(writer: Writer, ladder: Ladder) -> bool:

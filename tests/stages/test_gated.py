@@ -38,7 +38,7 @@ def test_nothing_lands_before_its_gate_is_green(world: World, nudges: Nudges):
     assert store_of(swarm).tip(swarm.branch) == swarm.base_sha
     assert (run.status, run.why, len(run.entries)) == ("waiting", "to land these together", 2)
     assert (Stage.GATE, run.pk) in nudges.all
-    assert store_of(swarm).pins("candidates") == {run.public_id: run.commit}
+    assert store_of(swarm).pins("candidates") == {f"{swarm.public_id}-{run.public_id}": run.commit}
     work(swarm, nudges)
     assert entries() == {"one": "landed", "two": "landed"}
     assert statuses(swarm) == {"one": "complete", "two": "complete"}
