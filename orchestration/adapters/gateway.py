@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 600.0
 PROGRESS_EVERY_S = 0.5
+SENT = -1  # among the sizes of an answer: its request goes out
 PATIENCE_S = 5.0  # with a service that wants no calls for a while, where another one is there
 
 
@@ -69,7 +70,7 @@ class _Call:
     purpose: str
     retries: RetryPolicy
     deadline: float
-    progress: Callable[[int], None]
+    progress: _Progress
     bodies: dict[str, bytes] = field(default_factory=dict)
     answers_seen: int = -1
     tries: int = 0  # that failed
@@ -97,6 +98,9 @@ class _Progress:
         if now >= self._next:
             self._next = now + PROGRESS_EVERY_S
             self.sizes.put(size)
+
+    def sent(self) -> None:
+        self.sizes.put(SENT)
 
     def end(self, _: Future[Reply]) -> None:
         self.sizes.put(None)
@@ -135,10 +139,12 @@ class Gateway:
         timeout_s: float = TIMEOUT_S,
         retries: RetryPolicy = STANDARD,
         on_progress: Callable[[int], None] | None = None,
+        on_sent: Callable[[], None] | None = None,
     ) -> Reply:
         """One answer, or AdapterError. `timeout_s` covers everything: slots, tries and the waits between them.
 
-        `on_progress` gets the characters of the answer so far, in this thread, at most twice a second.
+        `on_progress` gets the characters of the answer so far, in this thread, at most twice a second. `on_sent` is
+        called in this thread as soon as a request goes out, for each try.
         """
         cancellation.check()
         secrets.watch(one.key_env for one in (endpoint, *endpoint.alternatives))
@@ -160,7 +166,7 @@ class Gateway:
         call.body(endpoint)  # in the caller's thread: a long history takes its time
         future = self._loop.start(self._answer(call, timeout_s))
         future.add_done_callback(progress.end)
-        return secrets.clean_reply(_wait(future, progress, cancellation, on_progress))
+        return secrets.clean_reply(_wait(future, progress, cancellation, on_progress, on_sent))
 
     def stats(self, endpoint: Endpoint) -> EndpointStats:
         limiter = self._limiters.get(endpoint.place)
@@ -246,6 +252,7 @@ class Gateway:
         async with limiter.slot() as epoch:
             call.waited_s += time.monotonic() - asked
             try:
+                call.progress.sent()
                 heard = limiter.headers_of_a_call()
                 reply = await provider.complete(
                     self._client, endpoint, key, body, on_progress=call.progress, on_headers=heard
@@ -308,6 +315,7 @@ def _wait(
     progress: _Progress,
     cancellation: Cancellation,
     on_progress: Callable[[int], None] | None,
+    on_sent: Callable[[], None] | None,
 ) -> Reply:
     def cancel() -> None:
         future.cancel()
@@ -315,7 +323,9 @@ def _wait(
     with cancellation.calling(cancel):
         try:
             for size in iter(progress.sizes.get, None):
-                if on_progress is not None:
+                if size == SENT and on_sent is not None:
+                    on_sent()
+                elif size != SENT and on_progress is not None:
                     on_progress(size)
             return future.result()
         except CancelledError:

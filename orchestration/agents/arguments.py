@@ -55,6 +55,11 @@ class Bash(FromModel):
     timeout_s: Annotated[float, Field(gt=0, le=MAX_COMMAND_SECONDS)] = 120
 
 
+class AskHuman(FromModel):
+    question: Annotated[str, Field(min_length=1, max_length=4000)]
+    options: Annotated[list[Annotated[str, Field(min_length=1, max_length=500)]], Field(max_length=20)] = []
+
+
 class SaveArtifact(FromModel):
     type: Annotated[str, Field(min_length=1, max_length=40)]
     name: Annotated[str, Field(min_length=1, max_length=200)]

@@ -13,6 +13,7 @@ from orchestration.adapters.gateway import RetryPolicy
 from orchestration.adapters.sandbox import Box
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
 from orchestration.domain.handoffs import SubmittedHandoff
+from orchestration.domain.steering import Resumption
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,33 @@ class Assignment:
     max_steps: int
     timeout_s: float
     retries: RetryPolicy
+    resumption: Resumption | None = None
+
+
+@dataclass(eq=False)
+class Suspended(Exception):
+    """With everything that it needs to go on."""
+
+    call_id: str
+    question: str
+    options: Sequence[str]
+    messages: Sequence[Message]
+    used_s: float
+    memory: dict[str, Any]
+
+
+class Inbox(Protocol):
+    """What people say to the agent while it works."""
+
+    def news(self) -> Sequence[str]:
+        """To be told before the next turn."""
+        ...
+
+    def sent(self) -> None:
+        """The request with them has gone out."""
+        ...
+
+    def answered(self, reply: Reply) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +65,8 @@ class Workplace:
 
 class Report(Protocol):
     """What an agent tells while it works. Each of them may raise AdapterError to end the attempt."""
+
+    inbox: Inbox
 
     def around(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], left: Callable[[], float]
@@ -55,6 +85,11 @@ class Report(Protocol):
     def share_result(self, key: str, value: Any, tags: Sequence[str]) -> str: ...
 
     def get_results(self, *, key: str, tags: Sequence[str], prefix: str, producer: str) -> str: ...
+
+    def ask_human(self, question: str, options: Sequence[str]) -> str | None:
+        """The answer where one is known; None: the work is kept as it is now, and the agent has to wait. Raises
+        InvalidInput where it may not ask."""
+        ...
 
     def objections(self, handoff: SubmittedHandoff) -> Sequence[str]:
         """Why a claim of complete is not believed, found in the workspace; empty: it is."""

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
 
 from orchestration.adapters.cancellation import Cancellation
-from orchestration.agents.assignment import Assignment, Report, Workplace
+from orchestration.agents.arguments import AskHuman
+from orchestration.agents.assignment import Assignment, Report, Suspended, Workplace
 from orchestration.agents.conversation import Clock, Conversation
 from orchestration.agents.toolbox import Toolbox
 from orchestration.domain.conversation import Message, ToolCall, find_json_object, parse_arguments
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.handoffs import Claim, SubmittedHandoff, parse_handoff
+from orchestration.domain.steering import ONE_AT_A_TIME, WAITS, Resumption
 from orchestration.domain.tools import WORKER_TOOLS
+from orchestration.domain.validation import sentences
 
+ASK = "ask_human"
 MAX_PROSE = 3  # answers in a row without a tool call
 MAX_SAME_CALL = 8  # the same call in a row
 MAX_REFUSED_HANDOFFS = 2  # then the claim stands and our verdict with it
@@ -26,8 +33,9 @@ class BuiltinAgent:
     def run(
         self, assignment: Assignment, workplace: Workplace, report: Report, cancellation: Cancellation
     ) -> SubmittedHandoff:
-        """Works until the handoff. Raises AdapterError, OutOfTime among them."""
-        clock = Clock(assignment.timeout_s)
+        """Works until the handoff. Raises AdapterError, OutOfTime among them, and Suspended."""
+        before = assignment.resumption
+        clock = Clock(assignment.timeout_s, before.used_s if before else 0.0)
         conversation = Conversation(
             assignment.endpoint,
             WORKER_TOOLS,
@@ -38,9 +46,14 @@ class BuiltinAgent:
             on_reply=report.turn,
             on_progress=lambda _: report.alive(),
             around=report.around,
+            inbox=report.inbox,
         )
-        conversation.messages = [Message("system", assignment.system), Message("user", assignment.task)]
-        return _Loop(conversation, Toolbox(workplace, report, clock, cancellation), report).run(assignment.max_steps)
+        loop = _Loop(conversation, Toolbox(workplace, report, clock, cancellation), report)
+        if before:
+            loop.go_on(before)
+        else:
+            conversation.messages = [Message("system", assignment.system), Message("user", assignment.task)]
+        return loop.run(assignment.max_steps, begun=before.steps if before else 0)
 
 
 class _Loop:
@@ -53,8 +66,16 @@ class _Loop:
         self._last_call = ("", "")
         self._repeats = 0
 
-    def run(self, max_steps: int) -> SubmittedHandoff:
-        for _ in range(max_steps):
+    def go_on(self, before: Resumption) -> None:
+        """With the answer that it has waited for."""
+        self._prose = before.memory.get("prose", 0)
+        self._refused = before.memory.get("refused", 0)
+        self._conversation.messages = list(before.messages)
+        self._conversation.answer(before.call_id, before.answer)
+        self._report.ran(ASK, {"question": before.question}, before.answer, ok=True, duration_ms=0)
+
+    def run(self, max_steps: int, *, begun: int) -> SubmittedHandoff:
+        for _ in range(begun, max_steps):
             reply = self._conversation.ask()
             cut = reply.finish_reason == "length"
             if reply.tool_calls:
@@ -67,13 +88,42 @@ class _Loop:
         raise AdapterError(Failure.PERMANENT, f"The agent did not hand off within {max_steps} turns.")
 
     def _calls(self, calls: Sequence[ToolCall], *, cut: bool) -> SubmittedHandoff | None:
-        """Every call gets its answer before the next turn; a handoff that is believed ends the attempt."""
+        """Every call gets its answer before the next turn; a handoff that is believed ends the attempt. Questions come
+        last, because the agent may have to wait there."""
+        asked = [call for call in calls if call.name == ASK]
         for call in calls:
             self._note_repeat(call)
-            handoff = self._call(call, cut=cut)
+            handoff = None if call in asked else self._call(call, cut=cut)
             if handoff:
                 return handoff
+        for call in asked[1:]:
+            self._conversation.answer(call.id, self._refuse(ASK, {"raw": call.arguments[:2000]}, ONE_AT_A_TIME))
+        if asked:
+            self._ask(asked[0], cut=cut)
         return None
+
+    def _ask(self, call: ToolCall, *, cut: bool) -> None:
+        """Raises Suspended where nobody has answered yet."""
+        arguments: dict[str, Any] = {"raw": call.arguments[:2000]}
+        try:
+            arguments = parse_arguments(call)
+            given = AskHuman.model_validate(arguments)
+            known = self._report.ask_human(given.question, given.options)
+        except (InvalidInput, ValidationError) as error:
+            words = " ".join(sentences(error)) if isinstance(error, ValidationError) else str(error)
+            why = f"Error: {words}" + (f" {GO_ON}" if cut else "")
+            self._conversation.answer(call.id, self._refuse(ASK, arguments, why))
+            return
+        self._report.ran(ASK, arguments, known or WAITS, ok=True, duration_ms=0)
+        if known is None:
+            raise self._suspended(call, given)
+        self._conversation.answer(call.id, known)
+
+    def _suspended(self, call: ToolCall, given: AskHuman) -> Suspended:
+        conversation = self._conversation
+        memory = {"prose": self._prose, "refused": self._refused}
+        used = conversation.clock.used()
+        return Suspended(call.id, given.question, given.options, tuple(conversation.messages), used, memory)
 
     def _call(self, call: ToolCall, *, cut: bool) -> SubmittedHandoff | None:
         try:

@@ -11,6 +11,7 @@ from typing import Protocol
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import RetryPolicy, get_gateway
 from orchestration.adapters.llm.failures import ContentRefused
+from orchestration.agents.assignment import Inbox
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
 from orchestration.domain.errors import AdapterError, Failure
 
@@ -26,13 +27,17 @@ class OutOfTime(AdapterError):
 
 @dataclass(slots=True)
 class Clock:
-    """A deadline on the monotonic clock."""
+    """A deadline on the monotonic clock, of which some may have been used before."""
 
     seconds: float
+    used_before: float = 0.0
     _end: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self._end = time.monotonic() + self.seconds
+        self._end = time.monotonic() + self.seconds - self.used_before
+
+    def used(self) -> float:
+        return self.seconds - (self._end - time.monotonic())
 
     def left(self) -> float:
         """Seconds left; raises OutOfTime when there are none."""
@@ -56,6 +61,17 @@ def unbound(
     return nullcontext()
 
 
+class Quiet:
+    """An inbox that nobody writes to."""
+
+    def news(self) -> Sequence[str]:
+        return ()
+
+    def sent(self) -> None: ...
+
+    def answered(self, reply: Reply) -> None: ...
+
+
 @dataclass(slots=True)
 class Conversation:
     """Grows message by message. `on_reply` accounts for each answer and may raise to end it all; `around` is entered
@@ -70,13 +86,17 @@ class Conversation:
     on_reply: Callable[[Reply], object]
     on_progress: Callable[[int], None] | None = None
     around: Around = unbound
+    inbox: Inbox = field(default_factory=Quiet)
     messages: list[Message] = field(default_factory=list)
 
     def ask(self) -> Reply:
-        """The next answer, already part of the conversation."""
+        """The next answer, already part of the conversation. What people said meanwhile is in the request."""
+        for text in self.inbox.news():  # behind the results of the last turn's calls, as both kinds of service want it
+            self.tell(text)
         with self.around(self.messages, self.tools, self.clock.left):
             reply = self._complete()
             self.on_reply(reply)
+        self.inbox.answered(reply)
         if reply.finish_reason == "content_filter":
             raise ContentRefused(reply.endpoint)
         self.messages.append(Message("assistant", reply.text, reply.tool_calls))
@@ -94,6 +114,7 @@ class Conversation:
                 cancellation=self.cancellation,
                 retries=self.retries,
                 on_progress=self.on_progress,
+                on_sent=self.inbox.sent,
             )
         except AdapterError as error:
             if error.transient:

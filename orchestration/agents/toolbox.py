@@ -57,7 +57,8 @@ class Toolbox:
         self._cancellation.check()
         self._clock.left()
         if name not in self._tools:
-            return f"Error: there is no tool {name[:60]!r}; there are {', '.join(self._tools)} and handoff.", False
+            tools = ", ".join((*self._tools, "ask_human"))
+            return f"Error: there is no tool {name[:60]!r}; there are {tools} and handoff.", False
         kind, call = self._tools[name]
         try:
             return call(kind.model_validate(arguments)), True

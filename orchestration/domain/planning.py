@@ -122,10 +122,20 @@ def single_task_plan(request: str) -> SubmittedPlan:
 
 
 def should_plan(
-    *, iterations: int, new_handoffs: int, active: int, capacity: bool, done: bool, unseen_failures: bool = False
+    *,
+    iterations: int,
+    new_handoffs: int,
+    active: int,
+    capacity: bool,
+    done: bool,
+    unseen_failures: bool = False,
+    unheard: bool = False,
 ) -> bool:
     """Until the planner is done, where there is room: at first, after 3 handoffs, or with nothing active. One that is
-    done is asked once more when nothing is active and it has not heard of something that failed."""
+    done is asked once more when nothing is active and it has not heard of something that failed. What a person said
+    to it waits for nothing but room."""
+    if unheard and iterations:
+        return capacity
     if done:
         return active == 0 and unseen_failures
     return capacity and (iterations == 0 or active == 0 or new_handoffs >= REPLAN_AFTER_HANDOFFS)

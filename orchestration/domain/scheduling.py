@@ -32,6 +32,7 @@ class Waiting:
     scope: tuple[str, ...] = ()  # where it may change something; empty: unknown
     swarm: int = 0
     splits: bool = False  # it is split into parts instead of run, and takes no place
+    resumes: bool = False  # an attempt of it has waited for a person, and goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ class _Places:
     def _take(self, one: Waiting) -> str:
         """Its scope is its own from here on; the remark where nobody knows what that is."""
         held = self._held[one.swarm]
-        remark = UNKNOWN_SCOPE if held and not one.scope else ""
+        remark = UNKNOWN_SCOPE if held and not one.scope and not one.resumes else ""
         held.append(Held(one.name, one.scope))
         return remark
 
@@ -176,7 +177,8 @@ class _Places:
     def _kept_out(self, one: Waiting, now: datetime) -> str:
         """One that has waited long keeps its scope free of those behind it, or small ones could pass it for ever."""
         held = self._held[one.swarm]
-        found = scopes.holder(one.scope, held) if one.changes else None
+        others = [holder for holder in held if holder.name != one.name] if one.resumes else held
+        found = scopes.holder(one.scope, others) if one.changes else None
         if found is None:
             return ""
         if _lift(one, now):
@@ -191,7 +193,7 @@ def _unready(subtask: Waiting, terms: Terms, now: datetime) -> Wait | Block | No
         return Block(subtask.id, f"It needs {name}, which is {_word(status)}.")
     if terms.closed:
         return Block(subtask.id, terms.closed)
-    if terms.deadline and terms.deadline <= now:
+    if terms.deadline and terms.deadline <= now and not subtask.resumes:
         return Block(subtask.id, f"{passed(terms.deadline)} It was not begun.")
     due = [name for name, status in subtask.dependencies.items() if status is not SubtaskStatus.COMPLETE]
     if due:

@@ -20,7 +20,8 @@ COMPARISON = (
 
 @dataclass(frozen=True, slots=True)
 class AttemptFacts:
-    """`landed` is when its change was on the branch; `plan` is the number of the planner call that asked for it."""
+    """`landed` is when its change was on the branch; `plan` is the number of the planner call that asked for it;
+    `waited` for people it did no work."""
 
     subtask: str
     number: int
@@ -32,6 +33,7 @@ class AttemptFacts:
     end: float
     landed: float | None = None
     plan: int = 0
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,8 @@ def _belongs(name: str, wanted: set[str], parents: Mapping[str, str]) -> bool:
 
 def _took(piece: _Piece, wall: float) -> float:
     """Clocks of several machines may disagree; nothing happened before the start or after the end."""
-    return max(0.0, min(piece.end, wall) - max(piece.start, 0.0))
+    waited = 0.0 if isinstance(piece, PlanFacts) else piece.waited
+    return max(0.0, min(piece.end, wall) - max(piece.start, 0.0) - waited)
 
 
 def _link(piece: _Piece, wall: float) -> Link:

@@ -19,7 +19,6 @@ from orchestration.domain.texts import storable
 MAX_MESSAGE = 10_000  # characters
 MAX_QUESTIONS = 100  # different ones in a swarm
 MAX_CONVERSATION = 2_000_000  # characters that are kept of a conversation that waits
-MAX_CALL_ID = 200
 
 LEFT_OUT = "(left out while this attempt waited for an answer; look again where you need it)"
 CALL_LEFT_OUT = '{"left_out": true}'

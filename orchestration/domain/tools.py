@@ -101,6 +101,17 @@ GET_RESULTS = ToolSpec(
 
 PLANNER_TOOLS = (SUBMIT_PLAN, LIST_FILES, READ_FILE, GREP, GIT_LOG)
 
+ASK_HUMAN = ToolSpec(
+    "ask_human",
+    "Ask the people who follow this work, where only they can decide. You go on with their answer, which may take "
+    "hours: look first whether the repository or your instruction answers it.",
+    _object(
+        ("question",),
+        question=_text("complete in itself, with what you would do"),
+        options=_TEXTS | {"description": "answers to choose from, if there are some"},
+    ),
+)
+
 WORKER_TOOLS = (
     LIST_FILES,
     READ_FILE,
@@ -130,5 +141,6 @@ WORKER_TOOLS = (
     ),
     SHARE_RESULT,
     GET_RESULTS,
+    ASK_HUMAN,
     HANDOFF,
 )

@@ -91,7 +91,14 @@ def _attempt(
         end=clock.at(attempt.finished_at),
         landed=clock.at(landed) if landed else None,
         plan=numbers.get(subtask.iteration_id, 0),
+        waited=_waited(attempt, clock),
     )
+
+
+def _waited(attempt: Attempt, clock: _Clock) -> float:
+    """For people, also while it still does."""
+    now = clock.at(attempt.finished_at) - clock.at(attempt.waiting_since) if attempt.waiting_since else 0.0
+    return attempt.waited_ms / 1000 + max(0.0, now)
 
 
 def _plan(one: PlanIteration, by_id: dict[int, Subtask], clock: _Clock) -> PlanFacts:
@@ -147,10 +154,12 @@ def experience_of(repository: Repository) -> list[Past]:
     rows = Attempt.objects.filter(
         subtask__swarm__repository=repository, status__in=RAN_TO_AN_END, cached_from="", started_at__isnull=False
     )
-    told = rows.order_by("-pk").values_list("subtask__kind", "started_at", "finished_at", "tokens", "cost_usd")
+    told = rows.order_by("-pk").values_list(
+        "subtask__kind", "started_at", "finished_at", "waited_ms", "tokens", "cost_usd"
+    )
     return [
-        Past(kind, max(0.0, (end - start).total_seconds()), float(tokens), float(cost))
-        for kind, start, end, tokens, cost in told[:MOST_REMEMBERED]
+        Past(kind, max(0.0, (end - start).total_seconds() - waited_ms / 1000), float(tokens), float(cost))
+        for kind, start, end, waited_ms, tokens, cost in told[:MOST_REMEMBERED]
         if start and end
     ]
 

@@ -16,7 +16,7 @@ from orchestration.domain.sharing import told_first
 from orchestration.domain.states import IterationStatus, SubtaskStatus
 from orchestration.domain.subplans import MAX_CHILDREN, MAX_DEPTH, SPLIT_FROM
 from orchestration.domain.trees import tree
-from orchestration.models import Handoff, Subtask, Swarm
+from orchestration.models import Delivery, Handoff, Subtask, Swarm
 from orchestration.stages.rows import config_of
 from orchestration.stages.sharing import of_dependencies
 from orchestration.stages.standing import FAILURES, Standing
@@ -30,6 +30,7 @@ GUIDANCE = ("AGENTS.md",)
 DOCUMENTS = ("AGENTS.md", "SPEC.md", "FEATURES.json", "DECISIONS.md")
 TIP = "tip"  # the commit that the planner last saw, beside the hashes of what it was sent
 HANDED_OFF = "Handed off since you last planned"
+FROM_PEOPLE = "Messages from people who watch over this swarm: follow them"
 
 STRATEGIES: Mapping[Strategy, str] = {
     Strategy.AUTOMATIC: "Strategy: find the split that lets the most tasks run at once without touching one another.",
@@ -82,7 +83,12 @@ def planner_parts(
         Part("Tasks so far (name: status)", "\n".join(_subtask_line(row) for row in rows)),
         Part(FAILURES, standing.failures),
         Part(HANDED_OFF, "\n\n".join(_handoff(one) for one in new)),
+        Part(FROM_PEOPLE, _said(standing.said), _said(standing.unheard)),
     ]
+
+
+def _said(deliveries: Sequence[Delivery]) -> str:
+    return "\n\n".join(f"{one.message.sender.username}: {one.message.text}" for one in deliveries)
 
 
 def for_planner_first(standing: Standing, tip: str, context: str) -> str:

@@ -13,7 +13,7 @@ from operator import itemgetter
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from orchestration.domain.scheduling import Block, Decision, Installation, Split, Start, Terms, Wait, Waiting, decide
@@ -22,6 +22,7 @@ from orchestration.domain.states import (
     ATTEMPT_HOLDS_SLOT,
     ENTRY_OPEN,
     SUBTASK_SETTLED,
+    AttemptStatus,
     IterationStatus,
     SubtaskStatus,
     SwarmStatus,
@@ -67,8 +68,9 @@ def _dispatch(swarm: Swarm) -> None:
     swarms = {row.swarm_id: row.swarm for row in rows.values()} | {swarm.pk: swarm}
     needs = needs_of(swarms)
     splits = Splits(list(swarms.values()))
+    resting = _resting(rows)
     decisions = decide(
-        [_waiting(row, needs.get(row.pk, ()), splits) for row in rows.values()],
+        [_waiting(row, needs.get(row.pk, ()), splits, resting) for row in rows.values()],
         busy.installation(swarms.values()),
         timezone.now(),
     )
@@ -122,6 +124,12 @@ class _Busy:
         )
 
 
+def _resting(subtasks: Collection[int]) -> frozenset[int]:
+    """Those of which an attempt has waited for a person and goes on now."""
+    waiting = Attempt.objects.filter(status=AttemptStatus.WAITING, subtask__status=SubtaskStatus.PENDING)
+    return frozenset(waiting.order_by().values_list("subtask", flat=True)) & frozenset(subtasks)
+
+
 def _rivals(swarm: Swarm, busy: _Busy) -> Sequence[Pending]:
     """What is ready in other swarms and could have a place: it competes for the same ones."""
     if busy.full:
@@ -139,12 +147,20 @@ def _ready() -> QuerySet[Subtask]:
 
 def _held(swarms: Iterable[Swarm]) -> dict[int, tuple[Held, ...]]:
     """What is being changed in each swarm: by an agent, or by a commit that has not landed yet."""
-    rows = Subtask.objects.filter(swarm__in=swarms, kind="change", status__in=HOLDS_SCOPE).order_by("swarm", "pk")
+    works = Q(status__in=HOLDS_SCOPE) | Q(pk__in=_rests_with_changes(swarms))
+    rows = Subtask.objects.filter(works, swarm__in=swarms, kind="change").order_by("swarm", "pk")
     held = ((swarm, Held(name, tuple(scope))) for swarm, name, scope in rows.values_list("swarm", "name", "scope"))
     return {swarm: tuple(one for _, one in each) for swarm, each in groupby(held, key=itemgetter(0))}
 
 
-def _waiting(row: Pending, needed: Sequence[Needed], splits: Splits) -> Waiting:
+def _rests_with_changes(swarms: Iterable[Swarm]) -> QuerySet[Attempt, int]:
+    """Subtasks whose agent waits for a person with changed files: what others land there meanwhile would only break
+    its work. One that has changed nothing would keep everybody out for as long as a person takes, for nothing."""
+    resting = Attempt.objects.filter(status=AttemptStatus.WAITING, subtask__swarm__in=swarms)
+    return resting.exclude(head_sha=F("base_sha")).order_by().values_list("subtask", flat=True)
+
+
+def _waiting(row: Pending, needed: Sequence[Needed], splits: Splits, resting: Collection[int]) -> Waiting:
     landing = splits.waits_for_change_of(row)
     own_change = {f"the change of {landing} itself": SubtaskStatus.HANDED_OFF} if landing else {}
     moments = [row.created_at, row.not_before, *(finished_at for *_, finished_at in needed)]
@@ -159,6 +175,7 @@ def _waiting(row: Pending, needed: Sequence[Needed], splits: Splits) -> Waiting:
         scope=tuple(row.scope),
         swarm=row.swarm_id,
         splits=splits.is_due(row),
+        resumes=row.pk in resting,
     )
 
 
@@ -197,6 +214,8 @@ def _apply(row: Subtask, decision: Decision, together: Moves) -> None:
         case Wait(reason=reason):
             Subtask.objects.filter(pk=row.pk).update(wait_reason=reason)
         case Block(reason=reason):
+            for attempt in row.attempts.filter(status=AttemptStatus.WAITING):
+                together.advance(attempt, AttemptStatus.CANCELLED, reason=reason)
             together.advance(row, SubtaskStatus.BLOCKED, reason=reason)
         case Split():
             together.advance(row, SubtaskStatus.WAITING, reason=IS_SPLIT, wait_reason="", not_before=None)
@@ -206,6 +225,10 @@ def _start(row: Subtask, remark: str, together: Moves) -> None:
     if unasked(row):  # it became ready since we asked the cache: what made it ready nudges its swarm
         return
     together.advance(row, SubtaskStatus.ASSIGNED, reason=remark, wait_reason="", not_before=None)
+    resting = row.attempts.filter(status=AttemptStatus.WAITING).first()
+    if resting:
+        together.advance(resting, AttemptStatus.ASSIGNED)
+        return
     attempt = Attempt.objects.create(subtask=row, number=row.attempts.count() + 1)
     together.created(attempt)
 

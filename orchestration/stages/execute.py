@@ -16,7 +16,7 @@ from orchestration.adapters.files import WorkspaceFiles
 from orchestration.adapters.gateway import RetryPolicy
 from orchestration.adapters.git.workspaces import Workspace
 from orchestration.adapters.sandbox import Box, LateBox
-from orchestration.agents.assignment import Assignment, Workplace
+from orchestration.agents.assignment import Assignment, Inbox, Suspended, Workplace
 from orchestration.agents.conversation import Clock, OutOfTime
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.conversation import Message, ToolSpec
@@ -24,8 +24,9 @@ from orchestration.domain.endpoints import ModelRole
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.handoffs import Claim, SubmittedHandoff, objections, verdict
 from orchestration.domain.states import AttemptStatus, SubtaskStatus, SwarmStatus
+from orchestration.domain.steering import Resumption
 from orchestration.models import Attempt
-from orchestration.stages import briefing, caching, sharing
+from orchestration.stages import ask, briefing, caching, sharing
 from orchestration.stages.accounting import OverBudget, Spending
 from orchestration.stages.employ import agent_of
 from orchestration.stages.handoff import Ending, settle
@@ -34,6 +35,7 @@ from orchestration.stages.leases import heartbeat, lease_end, new_token, release
 from orchestration.stages.reporting import AttemptReport
 from orchestration.stages.rows import config_of, endpoint_for, store_of
 from orchestration.stages.splitting import proposal_problems
+from orchestration.stages.tell import Ear
 from orchestration.stages.transition import Superseded, moves
 
 logger = logging.getLogger(__name__)
@@ -45,19 +47,25 @@ def execute(attempt_id: int) -> None:
     attempt = Attempt.objects.select_related("subtask__swarm__repository", "subtask__swarm__endpoint").get(
         pk=attempt_id
     )
+    resumption = ask.resumption_of(attempt)
     if not _claim(attempt):
         return
     with heartbeat.keep(attempt) as cancellation:
-        settle(attempt, _run(attempt, cancellation))
+        ending = _run(attempt, cancellation, resumption)
+        if isinstance(ending, ask.Rest):
+            ask.suspend(attempt, ending)
+            return
+        settle(attempt, ending)
     caching.remember(attempt.pk)
 
 
 def _claim(attempt: Attempt) -> bool:
-    """Ours from here on, at the integration head of this moment: its dependencies have landed before."""
+    """Ours from here on, at the integration head of this moment: its dependencies have landed before. One that has
+    waited for a person goes on from where it was."""
     swarm = attempt.subtask.swarm
     if attempt.status != AttemptStatus.ASSIGNED or swarm.status != SwarmStatus.RUNNING:
         return False
-    base = store_of(swarm).tip(swarm.branch) or swarm.base_sha
+    base = attempt.base_sha or store_of(swarm).tip(swarm.branch) or swarm.base_sha
     try:
         with moves(swarm) as together:
             together.advance(
@@ -65,9 +73,9 @@ def _claim(attempt: Attempt) -> bool:
                 AttemptStatus.RUNNING,
                 lease_token=new_token(),
                 lease_expires_at=lease_end(),
-                started_at=timezone.now(),
                 last_sign_at=timezone.now(),
                 base_sha=base,
+                **(ask.resumed(attempt) if attempt.base_sha else {"started_at": timezone.now()}),
             )
             together.advance(attempt.subtask, SubtaskStatus.RUNNING)
     except Superseded:
@@ -75,16 +83,18 @@ def _claim(attempt: Attempt) -> bool:
     return True
 
 
-def _run(attempt: Attempt, cancellation: Cancellation) -> Ending:
+def _run(attempt: Attempt, cancellation: Cancellation, resumption: Resumption | None) -> Ending | ask.Rest:
     """The attempt's ending, also for everything that goes wrong on the way."""
     swarm = attempt.subtask.swarm
     pool = storage.workspace_pool(swarm.repository.public_id)
     try:
-        workspace = pool.acquire(attempt.base_sha)
+        workspace = pool.acquire(attempt.head_sha or attempt.base_sha)
     except AdapterError as error:
-        return _ended_by(error, attempt.base_sha)
+        return _ended_by(error, attempt.head_sha or attempt.base_sha)
+    if resumption:
+        workspace.add_commit(attempt.base_sha)  # what it has done so far is a child of it, and is committed on it again
     try:
-        return _Run(attempt, workspace, cancellation).run()
+        return _Run(attempt, workspace, cancellation, resumption).run()
     finally:
         pool.release(workspace)
 
@@ -92,12 +102,16 @@ def _run(attempt: Attempt, cancellation: Cancellation) -> Ending:
 class _Run:
     """One attempt in its workspace; the agent's Report is this, its figures' part delegated."""
 
-    def __init__(self, attempt: Attempt, workspace: Workspace, cancellation: Cancellation) -> None:
+    def __init__(
+        self, attempt: Attempt, workspace: Workspace, cancellation: Cancellation, resumption: Resumption | None
+    ) -> None:
         swarm = attempt.subtask.swarm
+        self._resumption = resumption
+        self.inbox: Inbox = Ear(swarm, attempt.subtask, attempt)
         self._attempt = attempt
         self._swarm = swarm
         self._config: SwarmConfig = config_of(swarm)
-        self._clock = Clock(self._config.subagent_timeout_secs)
+        self._clock = Clock(self._config.subagent_timeout_secs, resumption.used_s if resumption else 0.0)
         self._workspace = workspace
         self._cancellation = cancellation
         self._report = AttemptReport(swarm, attempt, self._config.max_total_steps)
@@ -111,10 +125,13 @@ class _Run:
         self._endpoint = endpoint_for(swarm, ModelRole.WORKER)
         self._box: Box | None = None
 
-    def run(self) -> Ending:
+    def run(self) -> Ending | ask.Rest:
         release_connection()
+        ending: Ending | ask.Rest
         try:
             ending = self._work()
+        except Suspended as asked:
+            ending = ask.Rest(asked, self._inspection.sha)
         except (AdapterError, InvalidInput) as error:
             ending = _ended_by(error, self._keep_unfinished())
         self._report.flush()
@@ -138,6 +155,7 @@ class _Run:
             max_steps=config.max_steps_per_subagent,
             timeout_s=config.subagent_timeout_secs,
             retries=RetryPolicy(config.max_retries, config.base_delay_ms, config.max_delay_ms),
+            resumption=self._resumption,
         )
 
     def _judge(self, handoff: SubmittedHandoff) -> Ending:
@@ -212,6 +230,21 @@ class _Run:
 
     def get_results(self, *, key: str, tags: Sequence[str], prefix: str, producer: str) -> str:
         return sharing.tell(self._swarm, key=key, tags=tags, prefix=prefix, producer=producer)
+
+    def ask_human(self, question: str, options: Sequence[str]) -> str | None:
+        known = ask.known_answer(self._swarm, question, options)
+        if known is None:
+            self._keep_for_later()
+        return known
+
+    def _keep_for_later(self) -> None:
+        """Work that cannot be committed would be lost while the attempt waits: the agent is told why instead."""
+        try:
+            self._inspection.commit("unfinished work, while it waits for an answer")
+        except AdapterError as error:
+            if error.kind is not Failure.PERMANENT:
+                raise
+            raise InvalidInput(f"Your work cannot be kept while you wait: {error}") from error
 
     def objections(self, handoff: SubmittedHandoff) -> Sequence[str]:
         if self._box is None:

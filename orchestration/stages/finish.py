@@ -18,6 +18,7 @@ from orchestration.stages.inspection import run_checks
 from orchestration.stages.leases import heartbeat, hold, release_connection
 from orchestration.stages.prepare import address_of
 from orchestration.stages.rows import status_by_name, store_of
+from orchestration.stages.tell import expire_in
 from orchestration.stages.transition import Superseded, moves, note
 
 logger = logging.getLogger(__name__)
@@ -120,3 +121,4 @@ def _end(swarm: Swarm, end: Outcome, trouble: str) -> None:
             together.advance(swarm, status, reason=reason, verified=end.verified, stats=statistics_of(swarm))
     except Superseded:
         logger.info("Swarm %s was ended by somebody else.", swarm.public_id)
+    expire_in(swarm)

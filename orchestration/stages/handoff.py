@@ -188,5 +188,5 @@ def _record_handoff(attempt: Attempt, ending: Ending, stat: DiffStat | None) -> 
         files_changed=[file.path for file in stat.files] if stat else [],
         insertions=stat.insertions if stat else 0,
         deletions=stat.deletions if stat else 0,
-        duration_ms=round((timezone.now() - started).total_seconds() * 1000),
+        duration_ms=max(0, round((timezone.now() - started).total_seconds() * 1000) - attempt.waited_ms),
     )

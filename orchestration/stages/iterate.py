@@ -28,6 +28,7 @@ from orchestration.stages.accounting import Spending, book
 from orchestration.stages.leases import lease_end, new_token, release_connection
 from orchestration.stages.rows import config_of, endpoint_for, store_of
 from orchestration.stages.standing import Standing
+from orchestration.stages.tell import Ear
 from orchestration.stages.transition import Moves, Superseded, moves
 
 PLANNING_TIMEOUT_S = 1800.0
@@ -106,6 +107,8 @@ def ask(
         around=partial(Spending(iteration, swarm, cancellation).call, endpoint),
     )
     conversation.messages = _opening(standing, iteration, store, tip)
+    conversation.inbox = ear = Ear(swarm, standing.parent, iteration)
+    ear.told(standing.unheard)
     release_connection()
     planned = planner.plan(conversation, store, tip, jury, partial(_count_looks, swarm, iteration))
     iteration.messages = context.dump(conversation.messages)

@@ -23,7 +23,7 @@ from orchestration.domain.planning import (
 )
 from orchestration.domain.retries import backoff_ms
 from orchestration.domain.states import (
-    ATTEMPT_LIVE,
+    ATTEMPT_HOLDS_SLOT,
     SUBTASK_SETTLED,
     IterationStatus,
     SubtaskStatus,
@@ -74,9 +74,12 @@ def _is_due(swarm: Swarm) -> bool:
     if status_of(swarm) not in PLANS_IN or (swarm.plan_not_before and swarm.plan_not_before > timezone.now()):
         return False
     standing = Standing(swarm)
-    if swarm.planning_done and (swarm.planning_error or standing.is_active):
+    unheard = bool(standing.unheard)
+    if swarm.planning_done and not unheard and (swarm.planning_error or standing.is_active):
         return False
-    running = Attempt.objects.filter(subtask__swarm=swarm, status__in=ATTEMPT_LIVE).count()
+    if unheard and swarm.planning_error:
+        return False
+    running = Attempt.objects.filter(subtask__swarm=swarm, status__in=ATTEMPT_HOLDS_SLOT).count()
     return should_plan(
         iterations=int(standing.last is not None),
         new_handoffs=standing.new_handoffs,
@@ -84,6 +87,7 @@ def _is_due(swarm: Swarm) -> bool:
         capacity=running < config_of(swarm).slots,
         done=swarm.planning_done,
         unseen_failures=swarm.planning_done and standing.owes_a_last_word,
+        unheard=unheard,
     )
 
 

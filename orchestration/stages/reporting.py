@@ -34,8 +34,8 @@ class AttemptReport:
         self._attempt = attempt
         self._max_total_steps = max_total_steps
         self._last_calls: int | None = None  # how many of this turn's calls may still run, where not all of them may
-        self._turn = 0
-        self._number = 0
+        self._turn = attempt.steps  # one that has waited for a person goes on with its transcript
+        self._number = attempt.transcript.count() if attempt.steps else 0
         self._waiting: list[Step] = []
         self._last_sign = 0.0
         self._lock = threading.RLock()  # an agent that is not ours may have several calls in flight

@@ -10,12 +10,15 @@ from django.db.models import Q, QuerySet
 
 from orchestration.domain.context import digest
 from orchestration.domain.states import SUBTASK_SETTLED, IterationStatus, SubtaskStatus
-from orchestration.models import Handoff, PlanIteration, Subtask, Swarm
+from orchestration.models import Delivery, Handoff, PlanIteration, Subtask, Swarm
+from orchestration.stages.tell import messages_for
 
 FAILURES = "Not done, and nothing will happen to it unless you plan it"
 HEARD_OF = frozenset(
     {SubtaskStatus.FAILED, SubtaskStatus.CONFLICT, SubtaskStatus.BLOCKED, SubtaskStatus.TIMED_OUT}
 )  # what was cancelled, a person wanted so
+
+NOT_KEPT = frozenset({IterationStatus.FAILED, IterationStatus.LOST})
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,16 @@ class Standing:
     def last(self) -> PlanIteration | None:
         """The latest iteration that was carried out; its stored conversation is read only where it is used."""
         return self.iterations.filter(status=IterationStatus.DONE).defer("messages").order_by("number").last()
+
+    @cached_property
+    def said(self) -> list[Delivery]:
+        """What people said to this planner."""
+        return list(messages_for(self.swarm, self.parent).select_related("iteration").defer("iteration__messages"))
+
+    @property
+    def unheard(self) -> list[Delivery]:
+        """Of it, what its conversation does not hold: an iteration that failed took nothing with it."""
+        return [one for one in self.said if one.iteration is None or one.iteration.status in NOT_KEPT]
 
     @cached_property
     def statuses(self) -> dict[str, SubtaskStatus]:
@@ -82,4 +95,5 @@ def failures_of(rows: Iterable[Subtask]) -> str:
 
 def owes_a_last_word(swarm: Swarm) -> bool:
     """Whether the swarm's planner is to be asked once more before the end."""
-    return not swarm.planning_error and Standing(swarm).owes_a_last_word
+    standing = Standing(swarm)
+    return not swarm.planning_error and (standing.owes_a_last_word or bool(standing.unheard))

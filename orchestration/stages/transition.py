@@ -175,10 +175,8 @@ def _ending(row: Row, to: Status) -> dict[str, Any]:
 def _identity(row: Row) -> dict[str, Any]:
     """Facts enough to find the row in a replay, and its name for people."""
     match row:
-        case Swarm():
-            return {"id": row.public_id}
-        case Subtask():
-            return {"id": row.public_id, "name": row.name}
+        case Swarm() | Subtask():
+            return {"id": row.public_id} | ({"name": row.name} if isinstance(row, Subtask) else {})
         case Attempt():
             return {
                 "id": row.public_id,

@@ -156,7 +156,9 @@ _SPECIAL: Mapping[str, Callable[[Facts], str]] = {
         f"{facts.get('by', 'Somebody')} wrote to {facts.get('name') or 'the swarm'}: “{facts.get('text', '')}”"
     ),
     "question.open": lambda facts: f"An agent asks people: “{facts.get('text', '')}”",
-    "question.answered": lambda facts: f"The question “{facts.get('text', '')}” has an answer",
+    "question.answered": lambda facts: (
+        f"{facts.get('by', 'Somebody')} answered “{facts.get('text', '')}”: “{facts.get('answer', '')}”"
+    ),
     "question.expired": lambda facts: f"Nobody answered the question “{facts.get('text', '')}”",
     "question.withdrawn": lambda facts: f"Nobody waits any more for an answer to “{facts.get('text', '')}”",
     "artifact.saved": lambda facts: f"The artifact {facts.get('name', '')} was saved",

@@ -21,13 +21,14 @@ from orchestration.adapters.files import WorkspaceFiles
 from orchestration.adapters.gateway import RetryPolicy
 from orchestration.adapters.git.store import BareRepository
 from orchestration.adapters.sandbox import Box
-from orchestration.agents.assignment import Assignment, Report, Workplace
+from orchestration.agents.assignment import Assignment, Inbox, Report, Workplace
 from orchestration.agents.builtin import BuiltinAgent
 from orchestration.agents.conversation import Clock, Conversation
 from orchestration.demo.service import Answer, Request, ScriptedService
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
-from orchestration.domain.errors import AdapterError
+from orchestration.domain.errors import AdapterError, InvalidInput
 from orchestration.domain.handoffs import SubmittedHandoff
+from orchestration.domain.steering import Resumption
 
 NEVER = RetryPolicy(max_retries=0)
 SYSTEM = "You work on one task."
@@ -105,6 +106,25 @@ def require_answered(messages: Sequence[Mapping[str, Any]]) -> None:
 
 
 @dataclass
+class Letters(Inbox):
+    """`waiting` are told before the next turn; what happened to them is remembered in order."""
+
+    waiting: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+    def news(self) -> Sequence[str]:
+        taken, self.waiting = self.waiting, []
+        self.log += [f"took {text}" for text in taken]
+        return taken
+
+    def sent(self) -> None:
+        self.log.append("sent")
+
+    def answered(self, reply: Reply) -> None:
+        self.log.append("answered")
+
+
+@dataclass
 class Remembered(Report):
     """`refuses` are the objections to the claims, one list a claim; afterwards there are none."""
 
@@ -115,6 +135,9 @@ class Remembered(Report):
     claims: list[SubmittedHandoff] = field(default_factory=list)
     refuses: list[list[str]] = field(default_factory=list)
     signs: int = 0
+    inbox: Letters = field(default_factory=Letters)
+    asked: list[tuple[str, Sequence[str]]] = field(default_factory=list)
+    answers: list[str | InvalidInput | None] = field(default_factory=list)  # to the questions, in turn
     on_turn: Callable[[Reply], None] = lambda _: None
 
     def around(
@@ -143,6 +166,13 @@ class Remembered(Report):
     def get_results(self, *, key: str, tags: Sequence[str], prefix: str, producer: str) -> str:
         return f"{sorted(self.shared)} by {key!r}, {list(tags)}, {prefix!r}, {producer!r}"
 
+    def ask_human(self, question: str, options: Sequence[str]) -> str | None:
+        self.asked.append((question, options))
+        answer = self.answers.pop(0)
+        if isinstance(answer, InvalidInput):
+            raise answer
+        return answer
+
     def objections(self, handoff: SubmittedHandoff) -> Sequence[str]:
         self.claims.append(handoff)
         return self.refuses.pop(0) if self.refuses else ()
@@ -159,10 +189,16 @@ class Desk:
         self.cancellation = Cancellation()
         self._thread = ThreadPoolExecutor(1)
 
-    def run(self, *turns: Turn, max_steps: int = 30, timeout_s: float = 60) -> SubmittedHandoff:
+    def run(
+        self,
+        *turns: Turn,
+        max_steps: int = 30,
+        timeout_s: float = 60,
+        resumption: Resumption | None = None,
+    ) -> SubmittedHandoff:
         """The agent's handoff; whatever the end was, every call was answered in every request."""
         self.model.says(*turns)
-        assignment = Assignment(SYSTEM, TASK, self.model.endpoint, max_steps, timeout_s, NEVER)
+        assignment = Assignment(SYSTEM, TASK, self.model.endpoint, max_steps, timeout_s, NEVER, resumption)
         workplace = Workplace(WorkspaceFiles(self.root), self.box)
         try:
             return BuiltinAgent().run(assignment, workplace, self.report, self.cancellation)

@@ -18,7 +18,7 @@ from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.tools import WORKER_TOOLS
 from tests.agents.rig import Desk, Remembered
 
-OFFERED = {tool.name: tool.parameters for tool in WORKER_TOOLS if tool.name != "handoff"}
+OFFERED = {tool.name: tool.parameters for tool in WORKER_TOOLS if tool.name not in {"ask_human", "handoff"}}
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_wrong_call_is_told(toolbox: Toolbox, name: str, arguments: dict[str, 
 def test_an_unknown_tool_is_answered_with_the_known_ones(toolbox: Toolbox):
     assert wrong(toolbox, "fly") == (
         "there is no tool 'fly'; there are list_files, read_file, write_file, edit_file, glob, grep, bash, "
-        "save_artifact, share_result, get_results and handoff."
+        "save_artifact, share_result, get_results, ask_human and handoff."
     )
 
 
