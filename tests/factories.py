@@ -15,6 +15,7 @@ from orchestration.domain.rights import Role
 from orchestration.domain.sharing import as_json, schema_of
 from orchestration.domain.states import ATTEMPT_LIVE, SUBTASK_SETTLED, SWARM_OVER, AttemptStatus
 from orchestration.models import (
+    ApiToken,
     Artifact,
     Attempt,
     CheckRun,
@@ -184,6 +185,10 @@ def make_check(swarm: Swarm, **fields: Any) -> CheckRun:
 def make_artifact(swarm: Swarm, **fields: Any) -> Artifact:
     given = {"type": "report", "name": "findings.md", "mime": "text/markdown", "sha256": "0" * 64, "size": 12}
     return Artifact.objects.create(swarm=swarm, **given | fields)
+
+
+def make_token(user: User, name: str = "the deployment of the shop's nightly build") -> ApiToken:
+    return ApiToken.objects.create(user=user, name=name, digest=f"{next(_number):064}")
 
 
 def make_shared(attempt: Attempt, **fields: Any) -> SharedResult:

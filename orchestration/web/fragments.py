@@ -21,12 +21,16 @@ SWARM: Mapping[str, str] = {
         "queue",
         "checks",
         "scratchpad",
+        "shared",
+        "artifacts",
         "activity",
         "statistics",
     )
 }
 BOARD: Mapping[str, str] = {"board": "board/_board.html"}
-SUBTASK: Mapping[str, str] = {f"subtask-{name}": f"subtasks/_{name}.html" for name in ("header", "attempt", "events")}
+SUBTASK: Mapping[str, str] = {
+    f"subtask-{name}": f"subtasks/_{name}.html" for name in ("header", "attempt", "shared", "events")
+}
 
 
 def render(names: Mapping[str, str], context: Mapping[str, Any]) -> dict[str, str]:

@@ -26,6 +26,7 @@ from orchestration.web import diagrams
 from orchestration.web import timeline as timelines
 from orchestration.web.bars import Bar, bar
 from orchestration.web.looks import look
+from orchestration.web.shared import Shared
 from orchestration.web.words import counted, duration, span
 
 MOST_EVENTS = 50
@@ -304,6 +305,10 @@ class SwarmPanels:
     @cached_property
     def events(self) -> list[Event]:
         return list(Event.objects.filter(swarm=self.swarm).order_by("-seq")[:MOST_EVENTS])
+
+    @cached_property
+    def shared(self) -> Shared:
+        return Shared(self.swarm)
 
     # Statistics
 

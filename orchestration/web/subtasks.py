@@ -8,6 +8,7 @@ from orchestration.domain.states import SUBTASK_LOST, SUBTASK_SETTLED, SubtaskSt
 from orchestration.models import Artifact, Attempt, CheckRun, Event, Handoff, MergeEntry, Step, Subtask
 from orchestration.reads.diffs import Diff, diff_of
 from orchestration.web.looks import look
+from orchestration.web.shared import Shared
 
 MOST_STEPS = 200
 MOST_EVENTS = 50
@@ -97,6 +98,10 @@ class SubtaskPanels:
     @cached_property
     def artifacts(self) -> list[Artifact]:
         return list(Artifact.objects.filter(attempt=self.attempt)) if self.attempt else []
+
+    @cached_property
+    def shared(self) -> Shared:
+        return Shared(self.swarm, self.subtask)
 
     @cached_property
     def diff(self) -> Diff | None:

@@ -34,10 +34,12 @@ def paths(live_house: House) -> list[str]:
         make.make_handoff(attempt)
         make.make_check(swarm, attempt=attempt)
         make.make_artifact(swarm, attempt=attempt)
+        make.make_shared(attempt, key=f"interface/of-the-session-store/{attempt.pk}", tags=["interface"])
     over = make.make_swarm(live_house.repository, status="succeeded", verified=False, status_reason="No checks.")
     done = make.make_attempt(make.make_subtask(over, status="complete"), status="complete")
     make.make_entry(done, status="landed")
     make.make_check(over, passed=False, exit_code=1)
+    make.make_token(live_house.owner)
     awaiting = scenes.awaiting_swarm(live_house.repository)
     return [
         "/",
