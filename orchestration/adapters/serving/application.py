@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from orchestration.adapters import secrets
 from orchestration.adapters.cancellation import Cancellation
-from orchestration.adapters.serving import anthropic, openai
+from orchestration.adapters.serving import anthropic, openai, responses
 from orchestration.adapters.serving.exchange import Exchange, HungUp, Receive, Scope, Send
 from orchestration.adapters.serving.shape import Question, Refusal, Shape, Trouble, tokens_of, trouble_of
 from orchestration.domain.conversation import Reply
@@ -28,11 +28,15 @@ GONE = "The agent hung up."
 
 _ROUTE = re.compile(
     r"(?:/gateway)?/(?P<shape>openai|anthropic)(?:/v1)?/"
-    r"(?P<what>chat/completions|messages/count_tokens|messages|models)(?:/(?P<model>.+?))?/?"
+    r"(?P<what>chat/completions|responses|messages/count_tokens|messages|models)(?:/(?P<model>.+?))?/?"
 )
-_SHAPES: dict[str, Shape] = {"openai": openai.ChatCompletions(), "anthropic": anthropic.Messages()}
+_SHAPES: dict[str, Shape] = {
+    "openai": openai.ChatCompletions(),
+    "responses": responses.Responses(),
+    "anthropic": anthropic.Messages(),
+}
 _MODEL = {"openai": openai.model, "anthropic": anthropic.model}
-_ASKS = {"openai": {"chat/completions"}, "anthropic": {"messages", "messages/count_tokens"}}
+_ASKS = {"openai": {"chat/completions", "responses"}, "anthropic": {"messages", "messages/count_tokens"}}
 
 
 class Caller(Protocol):
@@ -61,6 +65,7 @@ class Application:
             raise ValueError(f"The gateway speaks HTTP only, not {scope['type']}.")
         route = _ROUTE.fullmatch(scope["path"])
         shape = route["shape"] if route else "anthropic" if "anthropic" in scope["path"] else "openai"
+        shape = "responses" if route and route["what"] == "responses" else shape
         exchange = Exchange(scope, receive, send, _SHAPES[shape])
         with suppress(HungUp):
             await self._guarded(exchange, route)
@@ -162,7 +167,7 @@ class Application:
 
 def _unknown() -> Refusal:
     said = (
-        "There is nothing here. The gateway has /openai/v1/chat/completions, /openai/v1/models, "
+        "There is nothing here. The gateway has /openai/v1/chat/completions, /openai/v1/responses, /openai/v1/models, "
         "/anthropic/v1/messages and /anthropic/v1/models."
     )
     return Refusal(Trouble(404, said, "not_found"))
