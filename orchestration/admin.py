@@ -15,7 +15,9 @@ from django.utils.safestring import SafeString
 
 from orchestration import models
 from orchestration.domain.errors import InvalidInput
+from orchestration.domain.presets import PRESETS
 from orchestration.stages import steer
+from orchestration.stages.audition import audition
 from orchestration.stages.examine import examine
 
 admin.site.site_header = "Swarmsite operations"
@@ -87,6 +89,52 @@ class ModelEndpointAdmin(admin.ModelAdmin[models.ModelEndpoint]):
         if "_test" not in request.POST:
             return super().response_change(request, obj)
         self.test(request, models.ModelEndpoint.objects.filter(pk=obj.pk))
+        return HttpResponseRedirect(request.path)
+
+
+@admin.register(models.Agent)
+class AgentAdmin(admin.ModelAdmin[models.Agent]):
+    """A preset fills the form; where the program is installed stays to be written."""
+
+    list_display = ("name", "team", "kind", "program", "permissions", "is_active")
+    list_filter = ("team", "kind", "is_active")
+    search_fields = ("name",)
+    readonly_fields = ("public_id",)
+    list_select_related = ("team",)
+    actions = ("test",)
+
+    @admin.display(description="Program")
+    def program(self, obj: models.Agent) -> str:
+        return str(obj.argv[0]) if isinstance(obj.argv, list) and obj.argv else ""
+
+    @admin.action(description="Test: start each and see who it is", permissions=["change"])
+    def test(self, request: HttpRequest, chosen: QuerySet[models.Agent]) -> None:
+        for row in chosen:
+            found = audition(row)
+            self.message_user(request, str(found), messages.SUCCESS if found.works else messages.ERROR)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        preset = PRESETS.get(request.GET.get("preset", ""))
+        filled = preset.fields() | {"name": request.GET["preset"]} if preset else {}
+        return super().get_changeform_initial_data(request) | filled
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().add_view(request, form_url, {**(extra_context or {}), "presets": PRESETS})
+
+    def response_add(
+        self, request: HttpRequest, obj: models.Agent, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        if "_test" not in request.POST:
+            return super().response_add(request, obj, post_url_continue)
+        self.test(request, models.Agent.objects.filter(pk=obj.pk))
+        return HttpResponseRedirect(reverse("admin:orchestration_agent_change", args=[obj.pk]))
+
+    def response_change(self, request: HttpRequest, obj: models.Agent) -> HttpResponse:
+        if "_test" not in request.POST:
+            return super().response_change(request, obj)
+        self.test(request, models.Agent.objects.filter(pk=obj.pk))
         return HttpResponseRedirect(request.path)
 
 

@@ -4,9 +4,9 @@ gateway alone. Our side of the conversation."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from acp import AGENT_METHODS, CLIENT_METHODS, PROTOCOL_VERSION, schema
 from pydantic import BaseModel, ValidationError
@@ -63,24 +63,42 @@ class AcpAgent:
                 session.updates.close()
                 _keep_errors(child, report)
 
-    def introduce(self, workplace: Workplace, report: Report, *, timeout_s: float) -> str:
-        """Opens a session and ends it again; what the agent calls itself. Raises as `run` does."""
-        with (
-            self._outside.box() as box,
-            box.start(self._outside.program(box), cancellation=self._outside.access.stop) as child,
-        ):
-            session = Session(
-                self._outside, child, Clock(timeout_s), report=report, files=workplace.files, workspace=box.workspace
-            )
-            session.open()
-            return session.name
+
+class Listener(Protocol):
+    """Of a report, what a session needs."""
+
+    def ran(self, tool: str, arguments: dict[str, Any], result: str, *, ok: bool, duration_ms: int) -> None: ...
+
+    def alive(self) -> None: ...
+
+    def objections(self, handoff: SubmittedHandoff) -> Sequence[str]: ...
+
+
+class _Nobody:
+    def ran(self, tool: str, arguments: dict[str, Any], result: str, *, ok: bool, duration_ms: int) -> None:
+        """There is nobody to be told."""
+
+    def alive(self) -> None:
+        """Likewise."""
+
+    def objections(self, handoff: SubmittedHandoff) -> Sequence[str]:
+        return ()
+
+
+def introduce(outside: Outside, files: WorkspaceFiles) -> str:
+    """Opens a session and ends it again; what the agent calls itself. Raises AdapterError or InvalidInput."""
+    clock = Clock(3 * outside.spec.start_timeout_s)
+    with outside.box() as box, box.start(outside.program(box), cancellation=outside.access.stop) as child:
+        session = Session(outside, child, clock, report=_Nobody(), files=files, workspace=box.workspace)
+        session.open()
+        return session.name
 
 
 class Session:
     """One conversation with one agent."""
 
     def __init__(
-        self, outside: Outside, child: Child, clock: Clock, *, report: Report, files: WorkspaceFiles, workspace: str
+        self, outside: Outside, child: Child, clock: Clock, *, report: Listener, files: WorkspaceFiles, workspace: str
     ) -> None:
         self._spec: AgentSpec = outside.spec
         self._stop = outside.access.stop

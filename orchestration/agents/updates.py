@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from acp import schema
 from pydantic import ValidationError
-
-from orchestration.agents.assignment import Report
 
 MOST_STEPS = 2000
 MOST_OPEN = 500
@@ -34,11 +32,15 @@ class _Call:
     started: float = field(default_factory=time.monotonic)
 
 
+class Recorder(Protocol):
+    def ran(self, tool: str, arguments: dict[str, Any], result: str, *, ok: bool, duration_ms: int) -> None: ...
+
+
 class Updates:
     """Writes down plans, thoughts and tool calls; `message` is what the agent said last. What a model said is written
     down by the gateway already."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Recorder) -> None:
         self._report = report
         self._calls: dict[str, _Call] = {}
         self._said: list[str] = []
