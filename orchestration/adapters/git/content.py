@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from orchestration.adapters.git.merging import Merging
 from orchestration.adapters.git.parsing import name_status
 from orchestration.adapters.git.runner import check_sha, shown
-from orchestration.domain.errors import InvalidInput
+from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
 _MARKER = re.compile(rb"\+(?:(<{7})(?: .*)?|(={7})|(>{7})(?: .*)?)\r?")
@@ -105,6 +105,16 @@ class Content(Merging):
     def _sides(self, *pairs: tuple[str, str]) -> list[_Side]:
         """What each commit changed against the other one of its pair, in one child."""
         raw = self._diffs("--no-renames", *pairs)
+        try:
+            sides = self._read_sides(raw)
+        except (ValueError, IndexError):
+            sides = []
+        if len(sides) != len(pairs):
+            raise AdapterError(Failure.TRANSIENT, "An answer of git about what a merge changed was cut off.")
+        return sides
+
+    @staticmethod
+    def _read_sides(raw: list[bytes]) -> list[_Side]:
         sides: list[_Side] = []
         position = 0
         while position < len(raw):

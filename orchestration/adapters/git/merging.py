@@ -11,13 +11,14 @@ from pathlib import Path
 
 from orchestration.adapters.git.directory import GitDirectory
 from orchestration.adapters.git.objects import Objects
-from orchestration.adapters.git.runner import check_sha, shown
+from orchestration.adapters.git.runner import check_sha, is_sha, shown
 from orchestration.adapters.git.values import CleanMerge, MergeConflict, Person, Staged
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 
 _CRUD = re.compile(r"[\x00-\x1f\x7f<>]")
 
 
+_CUT = "An answer of git about a merge was cut off."
 _MERGE_TREE = ("merge-tree", "--write-tree", "-z", "--messages")
 
 
@@ -68,8 +69,14 @@ class Merging(Objects):
         result = self.run(*_MERGE_TREE, check_sha(ours), check_sha(theirs), ok=(0, 1))
         if not re.match(rb"[0-9a-f]{40}\0", result.stdout):  # an unknown commit also ends with 1
             raise AdapterError(Failure.PERMANENT, f"git cannot merge: {result.stderr.strip() or 'no reason given'}.")
-        # Each list ends with an empty field; git leaves out the last one where only one merge was asked for.
-        return read_merge((result.stdout + b"\0\0").split(b"\0"), conflicted=result.code == 1)
+        try:
+            # Each list ends with an empty field; git leaves out the last one where only one merge was asked for.
+            merged = read_merge((result.stdout + b"\0\0").split(b"\0"), conflicted=result.code == 1)
+        except (ValueError, IndexError):
+            raise AdapterError(Failure.TRANSIENT, _CUT) from None
+        if merged.conflicted and not (merged.staged or merged.messages):  # a conflict without a word evicts nobody
+            raise AdapterError(Failure.TRANSIENT, _CUT)
+        return merged
 
     def commit(
         self,
@@ -97,7 +104,10 @@ class Merging(Objects):
 
 @lru_cache(maxsize=1024)
 def _merge_bases(path: Path, a: str, b: str) -> tuple[str, ...]:
-    return tuple(GitDirectory(path).run("merge-base", "--all", a, b, ok=(0, 1)).text.split())
+    found = tuple(GitDirectory(path).run("merge-base", "--all", a, b, ok=(0, 1)).text.split())
+    if not all(map(is_sha, found)):  # never remembered
+        raise AdapterError(Failure.TRANSIENT, _CUT)
+    return found
 
 
 def _identity(person: Person) -> str:

@@ -42,8 +42,9 @@ class Kill:
     """At the `count`-th time that it comes to the step; with or without the git children that run then."""
 
     step: str
-    count: int
-    git_dies: bool
+    count: int = 1
+    git_dies: bool = False
+    signal: signal.Signals = signal.SIGKILL
 
 
 def start(swarm_id: int, git_dir: Path, kill: Kill | None = None) -> int:
@@ -105,7 +106,7 @@ def _arm(kill: Kill, git_dir: Path) -> None:
         if left == 0:
             if kill.git_dies:
                 _kill_each(git_children(git_dir))
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), kill.signal)
 
     if isinstance(what, EntryStatus):
         real = Moves.advance
