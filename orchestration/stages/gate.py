@@ -21,11 +21,12 @@ from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.handoffs import CheckResult
 from orchestration.domain.merging import aside_s
 from orchestration.domain.states import GateStatus, SwarmStatus
-from orchestration.models import GateRun, Repository, Swarm
+from orchestration.models import Artifact, GateRun, Repository, Swarm
 from orchestration.stages.leases import heartbeat, lease_end, new_token, release_connection
 from orchestration.stages.transition import Moves, Superseded, moves
 
 logger = logging.getLogger(__name__)
+LOG = "gate_log"
 TAIL_CHARACTERS = 4000
 GONE = "The process that ran it is gone."
 
@@ -142,6 +143,8 @@ def _write(together: Moves, run: GateRun, verdict: Verdict, log: dict[str, Any])
         duration_ms=sum(one.duration_ms for one in verdict.results),
         **log,
     )
+    if verdict.status is GateStatus.RED:
+        _publish_log(run)
     swarm = Swarm.objects.filter(pk=run.swarm_id)
     if verdict.status is GateStatus.INFRA:
         failures = swarm.values_list("gate_failures", flat=True).get()
@@ -156,6 +159,18 @@ def _kept_log(log: str) -> dict[str, Any]:
         return {}
     raw = log.encode()
     return {"log_tail": log[-TAIL_CHARACTERS:], "log_sha256": storage.blobs().put(raw), "log_size": len(raw)}
+
+
+def _publish_log(run: GateRun) -> None:
+    """What a person has to read: a download like everything else that a swarm made."""
+    Artifact.objects.create(
+        swarm=run.swarm,
+        type=LOG,
+        name=f"gate-{run.public_id}.log",
+        mime="text/plain",
+        sha256=run.log_sha256,
+        size=run.log_size,
+    )
 
 
 def _told(results: Sequence[CheckResult]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 
 from orchestration.domain.config import Strategy, SwarmConfig
 from orchestration.domain.errors import InvalidInput
+from orchestration.domain.gating import GateMode
 from orchestration.domain.repository_urls import parse_repository
 from orchestration.domain.requests import check_request
 from orchestration.domain.rights import Action
@@ -144,6 +145,14 @@ else:
     FormOfRepository = forms.ModelForm
 
 
+GATE_FIELDS = ("gate", "strict_commits", "gates_at_once")
+WHEN = [
+    (GateMode.OPTIMISTIC.value, "After each landing (optimistic)"),
+    (GateMode.GATED.value, "Before each landing (gated)"),
+    (GateMode.OFF.value, "At the end only (off)"),
+]
+
+
 class RepositoryForm(FormOfRepository):
     checks = forms.CharField(
         required=False,
@@ -152,22 +161,27 @@ class RepositoryForm(FormOfRepository):
         help_text="One shell command a line, run in the sandbox on the result; every one must exit with 0. "
         "Without checks a success is called unverified.",
     )
+    gate = forms.ChoiceField(required=False, label="When the checks decide", choices=WHEN)
     team = forms.ModelChoiceField(
         Team.objects.none(), empty_label=None, error_messages={"required": "Choose the team that owns it."}
     )
 
     class Meta:
         model = Repository
-        fields = ["name", "url", "branch", "checks", "check_timeout_s", "network", "team"]
+        fields = ["name", "url", "branch", "checks", "check_timeout_s", *GATE_FIELDS, "network", "team"]
         labels = {
             "url": "URL or local path",
             "check_timeout_s": "Seconds per check",
+            "strict_commits": "Every commit must pass by itself",
+            "gates_at_once": "Gates at once",
             "network": "Commands may use the network",
         }
         help_texts = {
             "url": "An https:// URL, or the full path of a repository on the server that an operator allowed.",
             "branch": "Empty: the repository's default branch.",
             "check_timeout_s": "",
+            "strict_commits": "Gated only. Off: several land together when the last of them passes, which is faster.",
+            "gates_at_once": "Gated only: how many candidates of one swarm are checked at the same time.",
             "network": "Off is safer: what agents and checks run cannot reach anything.",
         }
         error_messages = {
@@ -178,6 +192,7 @@ class RepositoryForm(FormOfRepository):
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         kwargs.setdefault("label_suffix", "")
         super().__init__(*args, **kwargs)
+        self.fields["gates_at_once"].required = False
         choice = self.fields["team"]
         assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 - for the type checker
         choice.queryset = user.teams_for(Action.CONFIGURE).order_by("name")
@@ -207,6 +222,12 @@ class RepositoryForm(FormOfRepository):
                 f"The check that begins with {long[:40]!r} is longer than {LONGEST_CHECK} characters."
             )
         return lines
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        if given.get("gate") == GateMode.GATED and "checks" in given and not given["checks"]:
+            self.add_error("gate", "Without checks nothing could ever land: add one, or choose another way.")
+        return given
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"].strip()

@@ -25,6 +25,7 @@ from orchestration.reads.results import Fetch, fetch_of
 from orchestration.web import diagrams
 from orchestration.web import timeline as timelines
 from orchestration.web.bars import Bar, bar
+from orchestration.web.gates import Gates
 from orchestration.web.looks import look
 from orchestration.web.shared import Shared
 from orchestration.web.words import counted, duration, span
@@ -62,6 +63,7 @@ class Place:
 
     entry: MergeEntry
     position: int | None
+    gates: str  # what they said of it
 
 
 class SwarmPanels:
@@ -277,10 +279,15 @@ class SwarmPanels:
     def queue(self) -> list[Place]:
         waiting = [entry for entry in self.entries if entry.status in ENTRY_OPEN]
         waiting.sort(key=lambda entry: (entry.status == "queued", entry.priority, entry.pk))
-        places = [Place(entry, at) for at, entry in enumerate(waiting, start=1)]
-        stuck = [Place(entry, None) for entry in self.entries if entry.status in {"conflict", "rejected"}]
-        done = [Place(entry, None) for entry in self.entries if entry.status == "landed"]
-        return places + stuck + done[::-1][:MOST_LANDED]
+        stuck = [entry for entry in self.entries if entry.status in {"conflict", "rejected"}]
+        done = [entry for entry in self.entries if entry.status == "landed"]
+        positions = {entry.pk: at for at, entry in enumerate(waiting, start=1)}
+        shown = waiting + stuck + done[::-1][:MOST_LANDED]
+        return [Place(entry, positions.get(entry.pk), self.gates.told(entry)) for entry in shown]
+
+    @cached_property
+    def gates(self) -> Gates:
+        return Gates(self.swarm, self.entries)
 
     @property
     def more_landed(self) -> int:
