@@ -101,10 +101,17 @@ class Ear:
         iteration what comes meanwhile."""
         if isinstance(self._on, PlanIteration):
             return []
+        if not self._has_news():
+            return []
         rows = messages_for(self._swarm, self._listener).exclude(attempt=self._on).exclude(pk__in=self._taken)
         fresh = list(rows)
         self._take(fresh)
         return [message_told(one.message.sender.username, one.message.text) for one in fresh]
+
+    def _has_news(self) -> bool:
+        """Asked before every turn of every agent, and hardly ever so: without the rows that a message is read with."""
+        mine = Delivery.objects.filter(subtask=self._listener).exclude(attempt=self._on)
+        return mine.exclude(status=DeliveryStatus.EXPIRED).exclude(pk__in=self._taken).exists()
 
     def told(self, deliveries: Iterable[Delivery]) -> None:
         """These are part of the next request already."""
