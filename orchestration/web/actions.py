@@ -19,6 +19,7 @@ from orchestration.web import pages
 from orchestration.web.access import SignedIn, repository_of, require, signed_in, subtask_of, swarm_of
 from orchestration.web.boards import Board, Filter
 from orchestration.web.forms import RepositoryForm, SwarmForm
+from orchestration.web.limits import LimitsForm
 from orchestration.web.subtask_forms import NewSubtaskForm, SubtaskForm
 
 
@@ -73,6 +74,24 @@ def approve(request: SignedIn, public_id: str) -> HttpResponse:
 @require_POST
 def cancel(request: SignedIn, public_id: str) -> HttpResponse:
     return _steer(request, public_id, steer.cancel)
+
+
+@signed_in
+@require_POST
+def change_limits(request: SignedIn, public_id: str) -> HttpResponse:
+    """From its own page, or from the one field where a budget stopped the swarm."""
+    swarm = swarm_of(request.user, public_id, Action.STEER)
+    form = LimitsForm(request.POST, swarm=swarm)
+    if not form.is_valid():
+        return pages.limits_page(request, swarm, form)
+    try:
+        replan.change_limits(swarm, request.user, **form.changes())
+        if request.POST.get("then") == "resume":
+            steer.resume(swarm, request.user)
+    except InvalidInput as error:
+        return pages.limits_page(request, swarm, form, problem=str(error))
+    messages.success(request, "The limits are changed.")
+    return redirect("swarm", swarm.public_id)
 
 
 def _steer(request: SignedIn, public_id: str, act: Callable[[Swarm, User], None]) -> HttpResponse:

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
-from orchestration.domain.config import Strategy, SwarmConfig
+from orchestration.domain.config import Strategy, SwarmConfig, parse_config
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.gating import GateMode
 from orchestration.domain.repository_urls import parse_repository
 from orchestration.domain.requests import check_request
 from orchestration.domain.rights import Action
+from orchestration.domain.scheduling import passed
 from orchestration.models import ModelEndpoint, Repository, Team, User
 from orchestration.stages.submit import check_branch
 from orchestration.web.access import repositories_of
+from orchestration.web.fields import PlainForm, deadline_field, money_field, number_field, tokens_field
 
 DEFAULTS = SwarmConfig()
 STRATEGIES = [
@@ -28,14 +31,6 @@ STRATEGIES = [
 ]
 MOST_CHECKS = 20
 LONGEST_CHECK = 1000
-
-
-class PlainForm(forms.Form):
-    """Labels without colons; errors are drawn by components/field.html."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("label_suffix", "")
-        super().__init__(*args, **kwargs)
 
 
 class SwarmForm(PlainForm):
@@ -64,18 +59,48 @@ class SwarmForm(PlainForm):
     plan_approval = forms.BooleanField(
         required=False, label="Show me the plan first", help_text="No agent starts before somebody approves the plan."
     )
-    max_subagents = forms.IntegerField(label="Agents at once", initial=DEFAULTS.max_subagents)
-    max_steps_per_subagent = forms.IntegerField(label="Turns per attempt", initial=DEFAULTS.max_steps_per_subagent)
-    max_total_steps = forms.IntegerField(label="Tool calls in all", initial=DEFAULTS.max_total_steps)
-    subagent_timeout_secs = forms.IntegerField(label="Seconds per attempt", initial=DEFAULTS.subagent_timeout_secs)
-    max_retries = forms.IntegerField(label="Retries per subtask", initial=DEFAULTS.max_retries)
+    budget_usd = money_field()
+    budget_tokens = tokens_field()
+    deadline = deadline_field()
+    max_subagents = number_field("max_subagents", "Agents at once")
+    max_steps_per_subagent = number_field("max_steps_per_subagent", "Turns per attempt")
+    max_total_steps = number_field("max_total_steps", "Tool calls in all")
+    subagent_timeout_secs = number_field("subagent_timeout_secs", "Seconds per attempt")
+    max_retries = number_field("max_retries", "Retries per subtask")
     parallel_enabled = forms.BooleanField(
         required=False, initial=DEFAULTS.parallel_enabled, label="Work in parallel", help_text="Off: one at a time."
     )
 
     model = forms.ChoiceField(required=False, help_text="The first connected model, unless you choose another.")
 
+    working_dir = forms.CharField(
+        required=False,
+        max_length=500,
+        label="Only in this directory",
+        help_text="Such as services/api. Empty: the whole repository.",
+    )
+    critical_path_threshold = number_field(
+        "critical_path_threshold", "Longest chain of subtasks", "Above it the planner is asked to cut it."
+    )
+    max_concurrent_requests = number_field(
+        "max_concurrent_requests", "Model calls at once", "Empty: found out by itself.", required=False
+    )
+    request_delay_ms = number_field(
+        "request_delay_ms", "Delay after a refused call, ms", "Where the service says nothing itself."
+    )
+    base_delay_ms = number_field("base_delay_ms", "First delay before a retry, ms")
+    max_delay_ms = number_field("max_delay_ms", "Longest delay before a retry, ms")
+
+    BUDGETS = ("budget_usd", "budget_tokens", "deadline")
     LIMITS = ("max_subagents", "max_steps_per_subagent", "max_total_steps", "subagent_timeout_secs", "max_retries")
+    RARE = (
+        "working_dir",
+        "critical_path_threshold",
+        "max_concurrent_requests",
+        "request_delay_ms",
+        "base_delay_ms",
+        "max_delay_ms",
+    )
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -85,8 +110,6 @@ class SwarmForm(PlainForm):
         real = [row.public_id for row in choice.queryset.filter(is_demo=False)[:2]]
         if len(real) == 1 and not self.initial.get("repository"):
             self.initial["repository"] = real[0]
-        for name in self.LIMITS:
-            _bound(self.fields[name], name)
         endpoints = ModelEndpoint.objects.filter(team__in=user.teams_for(Action.SUBMIT), enabled=True, is_demo=False)
         names = [f"{endpoint.name}/{endpoint.model}" for endpoint in endpoints]
         models = self.fields["model"]
@@ -99,36 +122,53 @@ class SwarmForm(PlainForm):
     def clean_branch(self) -> str:
         return str(sentence_of(check_branch, self.cleaned_data["branch"].strip()))
 
+    def clean_working_dir(self) -> str:
+        given = self.cleaned_data["working_dir"].strip()
+        return str(sentence_of(_working_dir, given)) if given else ""
+
+    def clean_deadline(self) -> Any:
+        moment = self.cleaned_data["deadline"]
+        if moment and moment <= timezone.now():
+            raise ValidationError(f"{passed(moment)} Give a later one.")
+        return moment
+
+    def clean_max_delay_ms(self) -> int:
+        first, longest = self.cleaned_data.get("base_delay_ms"), int(self.cleaned_data["max_delay_ms"])
+        if first is not None and first > longest:
+            raise ValidationError("The longest delay must not be less than the first.")
+        return longest
+
     def config(self) -> dict[str, Any]:
-        names = (*self.LIMITS, "strategy", "plan_approval", "parallel_enabled")
-        chosen = {"model": self.cleaned_data["model"]} if self.cleaned_data["model"] else {}
-        return {name: self.cleaned_data[name] for name in names} | chosen
+        """Empty means what the domain's default or the repository says."""
+        names = ("model", "strategy", "plan_approval", "parallel_enabled", *self.LIMITS, *self.BUDGETS, *self.RARE)
+        given = {name: self.cleaned_data[name] for name in names}
+        return {name: value for name, value in given.items() if value not in ("", None)}
+
+    @property
+    def budgets(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.BUDGETS]
 
     @property
     def limits(self) -> list[forms.BoundField]:
         return [self[name] for name in self.LIMITS]
 
     @property
+    def rare(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.RARE]
+
+    @property
     def limits_open(self) -> bool:
         """Folded away, unless something in there is wrong."""
-        return any(self[name].errors for name in (*self.LIMITS, "parallel_enabled"))
+        folded = ("branch", "strategy", "model", "parallel_enabled", *self.LIMITS, *self.BUDGETS)
+        return self.rare_open or any(self[name].errors for name in folded)
+
+    @property
+    def rare_open(self) -> bool:
+        return any(self[name].errors for name in self.RARE)
 
 
-def _bound(field: forms.Field, name: str) -> None:
-    """The domain's bounds, told in a sentence before the domain has to refuse."""
-    low, high = 0, 0
-    for mark in SwarmConfig.model_fields[name].metadata:
-        low, high = getattr(mark, "ge", low), getattr(mark, "le", high)
-    assert isinstance(field, forms.IntegerField)  # noqa: S101 - for the type checker
-    said = f"Write a whole number from {low} to {high}."
-    field.error_messages |= {"required": said, "invalid": said}
-
-    def check(value: int) -> None:
-        if not low <= value <= high:
-            raise ValidationError(said)
-
-    field.validators = [check]
-    field.widget.attrs |= {"min": low, "max": high, "inputmode": "numeric"}
+def _working_dir(given: str) -> str:
+    return parse_config({"working_dir": given}).working_dir or ""
 
 
 def sentence_of(check: Any, value: str) -> Any:
@@ -168,13 +208,30 @@ class RepositoryForm(FormOfRepository):
 
     class Meta:
         model = Repository
-        fields = ["name", "url", "branch", "checks", "check_timeout_s", *GATE_FIELDS, "network", "team"]
+        fields = [
+            "name",
+            "url",
+            "branch",
+            "checks",
+            "check_timeout_s",
+            *GATE_FIELDS,
+            "network",
+            "max_agents",
+            "budget_usd",
+            "budget_tokens",
+            "monthly_budget_usd",
+            "team",
+        ]
         labels = {
             "url": "URL or local path",
             "check_timeout_s": "Seconds per check",
             "strict_commits": "Every commit must pass by itself",
             "gates_at_once": "Gates at once",
             "network": "Commands may use the network",
+            "max_agents": "Agents at once in all its swarms",
+            "budget_usd": "Budget of each swarm, US dollars",
+            "budget_tokens": "Budget of each swarm, tokens",
+            "monthly_budget_usd": "Budget of a month for all its swarms, US dollars",
         }
         help_texts = {
             "url": "An https:// URL, or the full path of a repository on the server that an operator allowed.",

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from orchestration.domain import demonstration
 from orchestration.domain.rights import Action
-from orchestration.domain.states import SubtaskStatus
+from orchestration.domain.states import SWARM_OVER, SubtaskStatus, SwarmStatus
 from orchestration.models import ModelEndpoint, Subtask, Swarm
 from orchestration.web.access import (
     NEEDED,
@@ -29,6 +29,7 @@ from orchestration.web.access import (
 from orchestration.web.boards import Board, Filter
 from orchestration.web.downloads import artifact_response
 from orchestration.web.forms import RepositoryForm, SwarmForm
+from orchestration.web.limits import LimitsForm
 from orchestration.web.panels import SwarmPanels
 from orchestration.web.plans import PlanPage
 from orchestration.web.subtask_forms import NewSubtaskForm, SubtaskForm
@@ -126,6 +127,19 @@ def swarm_cancel(request: SignedIn, public_id: str) -> HttpResponse:
     row = swarm_of(request.user, public_id, Action.STEER)
     panels = SwarmPanels(row, may_steer=True)
     return render(request, "swarms/cancel.html", {"swarm": row, "panels": panels})
+
+
+@signed_in
+@require_safe
+def swarm_limits(request: SignedIn, public_id: str) -> HttpResponse:
+    row = swarm_of(request.user, public_id, Action.STEER)
+    return limits_page(request, row, LimitsForm(swarm=row))
+
+
+def limits_page(request: SignedIn, swarm: Swarm, form: LimitsForm, *, problem: str = "") -> HttpResponse:
+    over = SwarmStatus(swarm.status) in SWARM_OVER
+    context = {"swarm": swarm, "form": form, "problem": problem, "over": over}
+    return render(request, "swarms/limits.html", context, status=400 if form.is_bound else 200)
 
 
 @signed_in

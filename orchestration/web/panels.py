@@ -26,6 +26,7 @@ from orchestration.web import diagrams
 from orchestration.web import timeline as timelines
 from orchestration.web.bars import Bar, bar
 from orchestration.web.gates import Gates
+from orchestration.web.limits import AtLimit, at_limit
 from orchestration.web.looks import look
 from orchestration.web.shared import Shared
 from orchestration.web.words import counted, duration, span
@@ -194,6 +195,10 @@ class SwarmPanels:
     @property
     def may_approve(self) -> bool:
         return self.may_steer and self.swarm.status == SwarmStatus.AWAITING_APPROVAL
+
+    @cached_property
+    def at_limit(self) -> list[AtLimit]:
+        return at_limit(self.swarm)
 
     @property
     def may_cancel(self) -> bool:

@@ -13,7 +13,7 @@ from orchestration.domain.planning import PlannedTask, SubmittedPlan, judge
 from orchestration.domain.states import SUBTASK_LOST, SubtaskStatus
 from orchestration.domain.validation import sentences
 from orchestration.models import Subtask, Swarm
-from orchestration.web.forms import PlainForm
+from orchestration.web.fields import PlainForm
 
 PRIORITY = "Write a whole number from 1 (first) to 10."
 KINDS = [

@@ -45,6 +45,7 @@ urlpatterns = [
     path("swarms/<str:public_id>/pause/", actions.pause, name="swarm-pause"),
     path("swarms/<str:public_id>/resume/", actions.resume, name="swarm-resume"),
     path("swarms/<str:public_id>/approve/", actions.approve, name="swarm-approve"),
+    path("swarms/<str:public_id>/limits/", by_method(pages.swarm_limits, actions.change_limits), name="swarm-limits"),
     path("swarms/<str:public_id>/cancel/", by_method(pages.swarm_cancel, actions.cancel), name="swarm-cancel"),
     path("subtasks/<str:public_id>/", pages.subtask, name="subtask"),
     path("subtasks/<str:public_id>/edit/", by_method(pages.edit_subtask, actions.edit_subtask), name="subtask-edit"),

@@ -41,6 +41,8 @@ def paths(live_house: House) -> list[str]:
     make.make_check(over, passed=False, exit_code=1)
     make.make_token(live_house.owner)
     awaiting = scenes.awaiting_swarm(live_house.repository)
+    budget = {"config": swarm.config | {"budget_usd": "5"}, "stopped_by": "swarm", "status_reason": "It is used up."}
+    stopped = make.make_swarm(live_house.repository, status="paused", **budget)
     return [
         "/",
         "/?q=nothing-at-all",
@@ -48,6 +50,8 @@ def paths(live_house: House) -> list[str]:
         f"/swarms/{swarm.public_id}/",
         f"/swarms/{over.public_id}/",
         f"/swarms/{swarm.public_id}/cancel/",
+        f"/swarms/{swarm.public_id}/limits/",
+        f"/swarms/{stopped.public_id}/",
         f"/swarms/{awaiting.public_id}/",
         f"/swarms/{awaiting.public_id}/plan/",
         f"/swarms/{awaiting.public_id}/subtasks/new/",

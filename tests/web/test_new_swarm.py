@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from orchestration.domain.config import SwarmConfig
 from orchestration.models import ModelEndpoint, PlanIteration, Repository, Swarm
+from orchestration.stages.submit import submit
 from tests import factories as make
 from tests.web.conftest import House
 
@@ -39,6 +43,11 @@ def newest() -> Swarm | None:
     return Swarm.objects.filter(title__startswith="Add a search").first()
 
 
+def submitted_without_config(house: House) -> SwarmConfig:
+    """As a request is stored that names no limits; the repository has its say in it."""
+    return SwarmConfig.model_validate(submit(house.member, house.repository, "Do it.").config)
+
+
 def test_it_starts_a_swarm_and_goes_there(house: House, typed: dict[str, Any]):
     response = house.client("member").post("/swarms/new/", typed)
     swarm = newest()
@@ -53,7 +62,39 @@ def test_untouched_it_sends_the_defaults(house: House, typed: dict[str, Any]):
     send(house, typed)
     swarm = newest()
     assert swarm is not None
-    assert SwarmConfig.model_validate(swarm.config) == SwarmConfig()
+    assert SwarmConfig.model_validate(swarm.config) == submitted_without_config(house)
+
+
+def test_budgets_and_the_rare_settings_arrive_too(house: House, typed: dict[str, Any]):
+    later = timezone.now() + timedelta(days=1)
+    changes = {
+        "budget_usd": "2.5",
+        "budget_tokens": "90000",
+        "deadline": f"{later:%Y-%m-%dT%H:%M}",
+        "working_dir": " services/api/ ",
+        "critical_path_threshold": "4",
+        "max_concurrent_requests": "6",
+        "request_delay_ms": "0",
+        "base_delay_ms": "100",
+        "max_delay_ms": "200",
+    }
+    assert send(house, typed, **changes)[0] == 302
+    swarm = newest()
+    assert swarm is not None
+    config = SwarmConfig.model_validate(swarm.config)
+    assert (config.budget_usd, config.budget_tokens) == (Decimal("2.5"), 90_000)
+    assert config.deadline == later.replace(second=0, microsecond=0)
+    assert (config.working_dir, config.critical_path_threshold) == ("services/api", 4)
+    assert (config.max_concurrent_requests, config.request_delay_ms) == (6, 0)
+    assert (config.base_delay_ms, config.max_delay_ms) == (100, 200)
+
+
+def test_what_is_rare_is_folded_away_until_something_in_it_is_wrong(house: House, typed: dict[str, Any]):
+    page = house.client("member").get("/swarms/new/").content.decode()
+    assert "<details><summary>More</summary>" in page
+    page = send(house, typed, working_dir="../x")[1]
+    assert "<details open><summary>More</summary>" in page
+    assert page.count("<details open>") == 2, "and what it lies in"
 
 
 def test_every_setting_arrives(house: House, typed: dict[str, Any]):
@@ -93,6 +134,14 @@ def test_every_setting_arrives(house: House, typed: dict[str, Any]):
         ("subagent_timeout_secs", "4", "Write a whole number from 5 to 86400."),
         ("strategy", "by_magic", "Select a valid choice"),
         ("model", "ghost/large", "Select a valid choice"),
+        ("budget_usd", "0", "Write an amount in US dollars above 0"),
+        ("budget_tokens", "x", "Write a whole number from 1"),
+        ("deadline", "2020-01-01T00:00", "has passed. Give a later one."),
+        ("deadline", "tomorrow", "Write a day and a time, in UTC."),
+        ("working_dir", "../x", "write a sub-directory of the repository"),
+        ("critical_path_threshold", "0", "Write a whole number from 1 to 100."),
+        ("max_concurrent_requests", "0", "Write a whole number from 1 to 1000."),
+        ("max_delay_ms", "1", "must not be less than the first"),
         ("branch", "-x", "branch"),
         ("branch", "a..b", "branch"),
     ],

@@ -31,6 +31,7 @@ GETS = {
     "subtask-edit": STEER,
     "swarm-subtasks": READ,
     "swarm-cancel": STEER,
+    "swarm-limits": STEER,
     "subtask": READ,
     "artifact": READ,
     "repository": READ,
@@ -46,6 +47,7 @@ POSTS = {
     "subtask-retry": ACT,
     "subtask-cancel": ACT,
     "edit-repository": CONFIGURE | {"maintainer": 400},  # the empty form comes back
+    "swarm-limits": STEER | {"member": 400, "maintainer": 400},  # nothing to change
     "new-subtask": STEER | {"member": 400, "maintainer": 400},
     "subtask-edit": STEER | {"member": 400, "maintainer": 400},
     "new-repository": {who: SIGN_IN if who == "anonymous" else 400 for who in WHO} | {"viewer": 400},

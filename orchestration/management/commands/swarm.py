@@ -1,4 +1,4 @@
-"""Swarms from the command line: run, wait, list, show, pause, resume, approve, cancel."""
+"""Swarms from the command line: run, wait, list, show, pause, resume, approve, change, cancel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orchestration.management.engine import live_holder, running
 from orchestration.management.follow import SET_UP, as_json, follow
 from orchestration.models import Repository, Swarm, Team, User
 from orchestration.reads.reports import summary, whole
-from orchestration.stages import steer
+from orchestration.stages import replan, steer
 from orchestration.stages.submit import submit
 
 NO_ENGINE = "No engine runs for this data directory: add --wait to run one here, or start manage.py up."
@@ -51,6 +51,10 @@ class Command(BaseCommand):
         wait.add_argument("id")
         _json(wait)
         _json(commands.add_parser("list", help="all swarms, newest first"))
+        change = commands.add_parser("change", help="change limits, a budget or the deadline while it runs")
+        change.add_argument("id")
+        change.add_argument("--config", required=True, help=f"a JSON object of {', '.join(replan.LIMITS)}")
+        _json(change)
         for verb in ("show", *STEERING):
             one = commands.add_parser(verb)
             one.add_argument("id")
@@ -133,6 +137,12 @@ class Command(BaseCommand):
         self._print(swarm)
         for row in swarm.subtasks.all():
             self.stdout.write(f"  {row.status:12}  {row.name}  {row.status_reason or row.wait_reason}")
+
+    def _change(self, options: dict[str, Any]) -> None:
+        _, operator = bootstrap()
+        swarm = find(options["id"])
+        replan.change_limits(swarm, operator, **_config(options["config"]))
+        self._print(swarm)
 
     def _steer(self, options: dict[str, Any]) -> None:
         _, operator = bootstrap()
