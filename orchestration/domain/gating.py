@@ -30,6 +30,7 @@ class Why(StrEnum):
     SEARCH = "to find who is red"
     CONFIRM = "to confirm that it is red alone"
     TIP = "to see whether the branch itself is green"
+    AFTER = "to see whether what landed is green"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,11 @@ def decide(view: View) -> tuple[Decision, ...]:
         return (Evict(first.reds),)
     starts = _wanted(view)[: view.free]
     return tuple(starts) or (_wait(view),)
+
+
+def wants_gate_after(tip: Known, *, live: bool, resting: bool) -> bool:
+    """Optimistic mode: one gate at a time on the branch's tip; a red one is run once more."""
+    return not (live or resting or tip.running or tip.green or tip.surely_red)
 
 
 def grown(cap: int) -> int:

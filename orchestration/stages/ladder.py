@@ -13,7 +13,7 @@ from orchestration.domain.errors import AdapterError, InvalidInput
 from orchestration.domain.gating import Known, Trouble, View
 from orchestration.domain.merging import BATCH, FAILURES_IN_A_ROW, in_order
 from orchestration.domain.states import GATE_LIVE, EntryStatus, GateStatus
-from orchestration.models import GateRun, MergeEntry
+from orchestration.models import GateRun, MergeEntry, Swarm
 from orchestration.stages.branch import Writer, put_aside, reject
 from orchestration.stages.gate import definition_of
 from orchestration.stages.landing import Conflicted, Link, Unfaithful, begin
@@ -99,7 +99,7 @@ def merged(writer: Writer, tip: str, entry: MergeEntry) -> Link | Conflicted | U
 
 def view(writer: Writer, ladder: Ladder) -> View:
     swarm, repository = writer.swarm, writer.swarm.repository
-    known = known_of(writer, ladder.definition, ladder.trees)
+    known = known_of(swarm, ladder.definition, ladder.trees)
     resting = bool(swarm.gate_not_before and swarm.gate_not_before > timezone.now())
     return View(
         len(ladder.links),
@@ -111,9 +111,9 @@ def view(writer: Writer, ladder: Ladder) -> View:
     )
 
 
-def known_of(writer: Writer, definition: str, trees: Sequence[str]) -> dict[str, Known]:
+def known_of(swarm: Swarm, definition: str, trees: Sequence[str]) -> dict[str, Known]:
     """What gates of this definition have said of each tree."""
-    runs = writer.swarm.gate_runs.filter(definition=definition, tree__in=set(trees)).order_by().values("tree")
+    runs = swarm.gate_runs.filter(definition=definition, tree__in=set(trees)).order_by().values("tree")
     counted = runs.annotate(
         live=Count("pk", filter=Q(status__in=GATE_LIVE)),
         greens=Count("pk", filter=Q(status=GateStatus.GREEN)),

@@ -16,6 +16,7 @@ from orchestration.domain.merging import BATCH, CHAIN, FAILURES_IN_A_ROW, in_ord
 from orchestration.domain.policies import read_policies
 from orchestration.domain.states import EntryStatus, SwarmStatus
 from orchestration.models import MergeEntry, Swarm
+from orchestration.stages.after import look_after
 from orchestration.stages.branch import Writer, cancel, conflict, land, put_aside, recover_left, reject
 from orchestration.stages.gated import News, look, news
 from orchestration.stages.landing import Conflicted, Unfaithful, begin
@@ -39,6 +40,8 @@ def merge(swarm_id: int) -> None:
                 return
             with heartbeat.keep_lease(lease):
                 seen = _drain(swarm, lease, gated=gated)
+    if not gated:
+        look_after(swarm)
 
 
 def _waiting(swarm: Swarm) -> News:

@@ -8,7 +8,6 @@ from functools import cached_property
 
 from orchestration.domain.gating import GateMode
 from orchestration.models import Artifact, GateRun, MergeEntry, Swarm
-from orchestration.web.words import counted
 
 MOST_RUNS = 12
 INNOCENT = "Stood in a red gate, and was innocent."
@@ -44,8 +43,16 @@ class Gates:
         self._entries = {entry.public_id: entry for entry in entries}
 
     @property
+    def gated(self) -> bool:
+        return self._mode is GateMode.GATED
+
+    @property
     def mode(self) -> str:
-        return MODES[GateMode(self._swarm.config.get("gate") or GateMode.OFF)]
+        return MODES[self._mode]
+
+    @property
+    def _mode(self) -> GateMode:
+        return GateMode(self._swarm.config.get("gate") or GateMode.OFF)
 
     @cached_property
     def _rows(self) -> list[GateRun]:
@@ -64,7 +71,7 @@ class Gates:
 
     @property
     def cap(self) -> str:
-        return f"Up to {counted(self._swarm.gate_cap, 'entry').replace('entrys', 'entries')} are tried together."
+        return f"Up to {self._swarm.gate_cap} entries are tried together."
 
     def told(self, entry: MergeEntry) -> str:
         """What gates mean for one entry, in a sentence or two; nothing where none tried it."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from orchestration.domain.gating import MOST_CAP, Trouble
 from orchestration.management.bench.gating import Queue, simulate
 
-EXAMPLES = int(os.environ.get("SWARM_GATE_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("GATE_EXAMPLES", "150"))
 
 
 @dataclass(frozen=True)

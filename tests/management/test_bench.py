@@ -66,6 +66,16 @@ def test_nothing_is_left_behind_and_the_installation_is_not_touched(tmp_path: Pa
     assert not list((tmp_path / "data").rglob("*.sqlite3"))
 
 
+def test_gate_counts_the_gates_that_the_queue_needs(tmp_path: Path):
+    done = bench(tmp_path, "gate", "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert set(figures) == {"bench", "gate_runs_per_landing", "makespan_in_gates", "innocents_evicted"}
+    assert figures["gate_runs_per_landing"]["1"] <= 0.5
+    assert figures["gate_runs_per_landing"]["4"] <= 0.9
+    assert figures["innocents_evicted"] == {"1": 0, "4": 0}
+
+
 def test_a_benchmark_that_fails_says_so_and_leaves_nothing(tmp_path: Path):
     done = bench(tmp_path, "schedule", "--subtasks", "0")
     assert done.returncode != 0
