@@ -70,7 +70,16 @@ class Toolbox:
     def _bash(self, arguments: Bash) -> str:
         timeout = min(arguments.timeout_s, self._clock.left())
         result = self._box.run(arguments.command, timeout_s=timeout, cancellation=self._cancellation)
-        return f"{_bounded(result.output)}\n[{_ending(result, timeout)}]"
+        return f"{self._bounded(result.output)}\n[{_ending(result, timeout)}]"
+
+    def _bounded(self, text: str) -> str:
+        """Head and tail of a long output: the beginning says what it is, the end how it went. The whole is kept."""
+        if len(text) <= MAX_OUTPUT_CHARACTERS:
+            return text
+        half = MAX_OUTPUT_CHARACTERS // 2
+        name = self._report.keep_output("bash", text)
+        kept = f"; all of it is kept as the artifact {name}" if name else ""
+        return f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out{kept} ...\n{text[-half:]}"
 
     def _save(self, arguments: SaveArtifact) -> str:
         if (arguments.content is None) == (not arguments.path):
@@ -87,11 +96,3 @@ def _ending(result: CommandResult, timeout: float) -> str:
     if result.timed_out:
         return f"killed after {timeout:.3g} s"
     return result.limit or f"exit code {result.exit_code}"
-
-
-def _bounded(text: str) -> str:
-    """Head and tail of a long output: the beginning says what it is, the end how it went."""
-    if len(text) <= MAX_OUTPUT_CHARACTERS:
-        return text
-    half = MAX_OUTPUT_CHARACTERS // 2
-    return f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"

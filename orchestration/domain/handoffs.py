@@ -51,6 +51,7 @@ class CheckResult:
     output: str
     duration_ms: int
     limit: str = ""
+    whole: str = ""  # where `output` is only a part of it
 
     @property
     def passed(self) -> bool:

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from orchestration.domain.agents import AgentKind
+from orchestration.domain.agents import BUILTIN
 from orchestration.domain.caching import (
     HIT,
     KINDS,
@@ -97,8 +97,7 @@ def _on(swarm: Swarm) -> bool:
 
 def _is_ours(swarm: Swarm) -> bool:
     """Of agents that are not ours nobody knows what they look at."""
-    agent = swarm.repository.agent
-    return agent is None or agent.kind == AgentKind.BUILTIN
+    return config_of(swarm).agent in {None, BUILTIN}
 
 
 def _note(subtask: Subtask, said: str) -> None:

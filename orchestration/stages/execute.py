@@ -26,7 +26,7 @@ from orchestration.domain.handoffs import Claim, SubmittedHandoff, objections, v
 from orchestration.domain.states import AttemptStatus, SubtaskStatus, SwarmStatus
 from orchestration.domain.steering import Resumption
 from orchestration.models import Attempt
-from orchestration.stages import ask, briefing, caching, sharing
+from orchestration.stages import ask, briefing, caching, keeping, sharing
 from orchestration.stages.accounting import OverBudget, Spending
 from orchestration.stages.employ import agent_of
 from orchestration.stages.handoff import Ending, settle
@@ -135,6 +135,9 @@ class _Run:
         except (AdapterError, InvalidInput) as error:
             ending = _ended_by(error, self._keep_unfinished())
         self._report.flush()
+        if isinstance(ending, Ending):
+            keeping.keep_checks(self._swarm, self._attempt, ending.checks)
+            keeping.keep_transcript(self._attempt)
         return ending
 
     def _work(self) -> Ending:
@@ -224,6 +227,9 @@ class _Run:
 
     def save_artifact(self, *, type_: str, name: str, mime: str, content: bytes) -> str:
         return self._report.save_artifact(type_=type_, name=name, mime=mime, content=content)
+
+    def keep_output(self, tool: str, text: str) -> str:
+        return self._report.keep_output(tool, text)
 
     def share_result(self, key: str, value: Any, tags: Sequence[str]) -> str:
         return sharing.share(self._attempt, key, value, tags)

@@ -15,6 +15,7 @@ from orchestration.domain.states import ENTRY_OPEN, EntryStatus, SwarmStatus
 from orchestration.models import CheckRun, Swarm
 from orchestration.models.figures import statistics_of
 from orchestration.stages.inspection import run_checks
+from orchestration.stages.keeping import keep_checks
 from orchestration.stages.leases import heartbeat, hold, release_connection
 from orchestration.stages.prepare import address_of
 from orchestration.stages.rows import status_by_name, store_of
@@ -79,6 +80,7 @@ def _check(swarm: Swarm, cancellation: Cancellation) -> Sequence[CheckResult]:
         cancellation.check()
         results = [CheckResult(command, None, str(error), 0, limit=str(error)) for command in commands]
     _record(swarm, results)
+    keep_checks(swarm, None, results)
     return results
 
 

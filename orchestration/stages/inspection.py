@@ -34,8 +34,10 @@ def run_checks(
         timeout_s = most_s()
         ran = box.run(command, timeout_s=timeout_s, cancellation=cancellation)
         limit = f"killed after {timeout_s:.0f} s" if ran.timed_out else ran.limit
-        output = clean(ran.output[-MAX_OUTPUT_CHARACTERS:])
-        results.append(CheckResult(command, ran.exit_code, output, ran.duration_ms, limit))
+        whole = clean(ran.output)
+        output = whole[-MAX_OUTPUT_CHARACTERS:]
+        rest = whole if len(whole) > len(output) else ""
+        results.append(CheckResult(command, ran.exit_code, output, ran.duration_ms, limit, rest))
     return tuple(results)
 
 

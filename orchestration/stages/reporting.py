@@ -10,19 +10,17 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from orchestration.adapters import storage
-from orchestration.adapters.secrets import clean, redactor
+from orchestration.adapters.secrets import clean
 from orchestration.domain.conversation import Reply, ToolCall, parse_arguments
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.texts import first_line
-from orchestration.models import Artifact, Attempt, Step, Swarm
+from orchestration.models import Attempt, Step, Swarm
+from orchestration.stages import keeping
 from orchestration.stages.accounting import Calls, book, plausible
 from orchestration.stages.leases import release_connection
-from orchestration.stages.transition import moves, progressed
+from orchestration.stages.transition import progressed
 
 ALIVE_EVERY_S = 5.0
-MAX_ARTIFACT_BYTES = 20_000_000
-MAX_ARTIFACTS = 200
 _SAYS_MOST = ("command", "path", "pattern", "name", "summary")  # of a call's arguments, for one line on a card
 
 
@@ -40,6 +38,7 @@ class AttemptReport:
         self._last_sign = 0.0
         self._lock = threading.RLock()  # an agent that is not ours may have several calls in flight
         self._shared = False
+        self._outputs = 0
 
     def turn(self, reply: Reply) -> None:
         """Books the answer and writes the last turn's results. Raises AdapterError(BUDGET) where none of its calls may
@@ -91,24 +90,14 @@ class AttemptReport:
             Attempt.objects.filter(pk=self._attempt.pk).update(last_sign_at=timezone.now(), doing="")
 
     def save_artifact(self, *, type_: str, name: str, mime: str, content: bytes) -> str:
-        if len(content) > MAX_ARTIFACT_BYTES:
-            raise InvalidInput(f"The artifact has {len(content):,} bytes; at most {MAX_ARTIFACT_BYTES:,} are kept.")
-        if self._attempt.artifacts.count() >= MAX_ARTIFACTS:
-            raise InvalidInput(f"This attempt has saved {MAX_ARTIFACTS} artifacts; no more are kept.")
-        content = redactor().content(content)
-        sha256 = storage.blobs().put(content)
-        with moves(self._swarm) as together:
-            artifact = Artifact.objects.create(
-                swarm=self._swarm,
-                attempt=self._attempt,
-                type=clean(type_),
-                name=clean(name),
-                mime=clean(mime),
-                sha256=sha256,
-                size=len(content),
-            )
-            together.record("artifact.saved", id=artifact.public_id, name=artifact.name, size=artifact.size)
-        return f"Saved {artifact.name} ({artifact.size:,} bytes)."
+        return keeping.save(self._attempt, type_=type_, name=name, mime=mime, content=content)
+
+    def keep_output(self, tool: str, text: str) -> str:
+        """Keeps what is too long for the model, and says under which name; empty where it is not kept."""
+        with self._lock:
+            self._outputs += 1
+            name = f"{tool}-{self._turn}-{self._outputs}.txt"
+        return keeping.keep_output(self._attempt, name, text)
 
     def _add(self, **fields: Any) -> None:
         with self._lock:

@@ -131,6 +131,7 @@ class Remembered(Report):
     turns: list[Reply] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any], str, bool]] = field(default_factory=list)
     artifacts: list[tuple[str, str, str, bytes]] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
     shared: dict[str, tuple[Any, list[str]]] = field(default_factory=dict)
     claims: list[SubmittedHandoff] = field(default_factory=list)
     refuses: list[list[str]] = field(default_factory=list)
@@ -158,6 +159,10 @@ class Remembered(Report):
     def save_artifact(self, *, type_: str, name: str, mime: str, content: bytes) -> str:
         self.artifacts.append((type_, name, mime, content))
         return f"Saved {name}."
+
+    def keep_output(self, tool: str, text: str) -> str:
+        self.outputs.append(text)
+        return f"{tool}-{len(self.outputs)}.txt"
 
     def share_result(self, key: str, value: Any, tags: Sequence[str]) -> str:
         self.shared[key] = (value, list(tags))

@@ -151,7 +151,7 @@ def test_a_long_result_keeps_its_head_and_its_tail_and_counts_the_rest(toolbox: 
     result = right(toolbox, "bash", command="echo first; yes | head -c 60000; echo last")
     assert result.startswith("first\ny\n")
     assert result.endswith("y\nlast\n\n[exit code 0]")
-    assert "\n... 30,011 characters left out ...\n" in result
+    assert "\n... 30,011 characters left out; all of it is kept as the artifact bash-1.txt ...\n" in result
     assert len(result) < MAX_OUTPUT_CHARACTERS + 100
 
 

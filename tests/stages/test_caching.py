@@ -315,9 +315,8 @@ def test_it_can_be_switched_off(office: Office, settings: Settings, how: str):
 
 def test_an_agent_that_is_not_ours_is_not_answered_for(office: Office, world: World):
     office.ask()
-    theirs = Agent.objects.create(team=world.team, name="theirs", argv=["/opt/agent"])
-    Repository.objects.filter(pk=world.repository.pk).update(agent=theirs)
-    swarm = Swarm.objects.get(pk=office.swarm().pk)
+    Agent.objects.create(team=world.team, name="theirs", argv=["/opt/agent"])
+    swarm = office.swarm(agent="theirs")
     subtask = office.subtask(swarm)
     recall(swarm)
     subtask.refresh_from_db()
