@@ -139,14 +139,17 @@ def test_tokens_spent_by_parallel_calls_never_pass_the_budget(world):
 
 def test_money_is_held_back_for_each_call_in_flight_and_settled(world):
     world.endpoint.input_price, world.endpoint.output_price = 1, 10
-    answer = Answer("Yes.", usage=Usage(100, 100), held="all")
-    with opened(world, Lines(answer), budget_usd="5") as office, ThreadPoolExecutor(3) as pool:
+    first, others = (Answer("Yes.", usage=Usage(100, 100), held=held) for held in ("first", "all"))
+    with opened(world, Lines(first, others), budget_usd="5") as office, ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(office.post) for _ in range(3)]
         office.service.wait_for(lambda: office.service.in_flight == 3)
         held = office.fresh()
         assert held.reserved_steps == 3
         assert held.reserved_tokens == office.swarm().reserved_tokens > 3 * 4096
         assert office.swarm().reserved_usd > Decimal("0.12")
+        office.service.release("first")
+        until(lambda: office.fresh().reserved_steps == 2)
+        assert held.reserved_tokens > office.fresh().reserved_tokens == office.swarm().reserved_tokens > 2 * 4096
         office.service.release("all")
         assert [one.result().status_code for one in asked] == [200] * 3
         swarm, attempt = office.swarm(), office.fresh()
@@ -207,6 +210,7 @@ def test_closing_ends_what_is_in_flight_and_leaves_no_socket_and_no_thread(world
             asked.result().raise_for_status()
         other.close()
     assert not directory.exists()
+    assert office.access.stop.reason == "The attempt is over."  # that ended the call, before its connection was cut
     left = {thread.name for thread in set(threading.enumerate()) - before}
     assert left <= {"gateway over HTTP", "model gateway"}
     assert Swarm.objects.get().reserved_tokens == 0
