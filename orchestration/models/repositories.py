@@ -6,6 +6,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
+from typing_extensions import override
 
 from orchestration.domain.endpoints import ModelRole, read_roles
 from orchestration.domain.errors import InvalidInput
@@ -96,6 +97,11 @@ class Repository(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @override
+    def clean(self) -> None:
+        if self.agent and self.agent.team_id != self.team_id:
+            raise ValidationError({"agent": f"{self.agent} belongs to another team; choose one of {self.team}."})
 
 
 class ModelEndpoint(models.Model):

@@ -19,6 +19,7 @@ from orchestration.domain.scheduling import passed
 from orchestration.models import ModelEndpoint, Repository, Team, User
 from orchestration.stages.submit import check_branch
 from orchestration.web.access import repositories_of
+from orchestration.web.agents import agent_field, offer_agents
 from orchestration.web.fields import PlainForm, deadline_field, money_field, number_field, tokens_field
 
 DEFAULTS = SwarmConfig()
@@ -72,6 +73,7 @@ class SwarmForm(PlainForm):
     )
 
     model = forms.ChoiceField(required=False, help_text="The first connected model, unless you choose another.")
+    agent = agent_field()
 
     working_dir = forms.CharField(
         required=False,
@@ -115,6 +117,7 @@ class SwarmForm(PlainForm):
         models = self.fields["model"]
         assert isinstance(models, forms.ChoiceField)  # noqa: S101 - for the type checker
         models.choices = [("", "First connected"), *((name, name) for name in dict.fromkeys(names))]
+        offer_agents(self, user)
 
     def clean_request(self) -> str:
         return str(sentence_of(check_request, self.cleaned_data["request"]))
@@ -140,7 +143,8 @@ class SwarmForm(PlainForm):
 
     def config(self) -> dict[str, Any]:
         """Empty means what the domain's default or the repository says."""
-        names = ("model", "strategy", "plan_approval", "parallel_enabled", *self.LIMITS, *self.BUDGETS, *self.RARE)
+        own = ("model", "agent", "strategy", "plan_approval", "parallel_enabled")
+        names = [name for name in (*own, *self.LIMITS, *self.BUDGETS, *self.RARE) if name in self.fields]
         given = {name: self.cleaned_data[name] for name in names}
         return {name: value for name, value in given.items() if value not in ("", None)}
 
