@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from orchestration.domain.config import SwarmConfig
 from orchestration.domain.conversation import ToolCall, Usage
 from orchestration.domain.errors import AdapterError
 from orchestration.models import Attempt, ModelCall, Step, Swarm
@@ -32,6 +33,11 @@ def swarm() -> Swarm:
 def attempt(swarm: Swarm) -> Attempt:
     new = {"steps": 0, "tokens": 0, "cost_usd": 0, "tool_calls": 0}
     return factories.make_attempt(factories.make_subtask(swarm, status="running"), **new)
+
+
+def limit(most: int, *, used: int) -> None:
+    config = SwarmConfig(max_total_steps=most).model_dump(mode="json")
+    Swarm.objects.update(config=config, tool_calls=used)
 
 
 def asking(calls: int) -> Any:
@@ -74,26 +80,32 @@ def test_a_turn_is_booked_on_the_attempt_and_on_the_swarm(swarm: Swarm, attempt:
 def test_of_an_answers_calls_only_those_within_the_limit_are_counted(
     swarm: Swarm, attempt: Attempt, used: int, most: int, granted: int
 ):
-    Swarm.objects.update(tool_calls=used)
+    limit(most, used=used)
     assert book(swarm, asking(3), on=attempt, calls=Calls(3, most)) == granted
     assert figures(attempt) == (granted, 15, Decimal("0.01"))
     assert figures(swarm) == (used + granted, 15, Decimal("0.01"))
 
 
 def test_a_limit_that_was_lowered_takes_nothing_back(swarm: Swarm, attempt: Attempt):
-    Swarm.objects.update(tool_calls=50)
+    limit(10, used=50)
     assert book(swarm, asking(3), on=attempt, calls=Calls(3, 10)) == 0
     assert (figures(attempt)[0], figures(swarm)[0]) == (0, 50)
 
 
+def test_a_limit_that_was_raised_meanwhile_counts(swarm: Swarm, attempt: Attempt):
+    limit(100, used=10)
+    assert book(swarm, asking(3), on=attempt, calls=Calls(3, 10)) == 3
+    assert (figures(attempt)[0], figures(swarm)[0]) == (3, 13)
+
+
 def test_an_answer_without_calls_is_booked_beyond_the_limit_too(swarm: Swarm, attempt: Attempt):
-    Swarm.objects.update(tool_calls=10)
+    limit(10, used=10)
     assert book(swarm, asking(0), on=attempt, calls=Calls(0, 10)) == 0
     assert figures(swarm) == (10, 15, Decimal("0.01"))
 
 
 def test_the_calls_that_may_run_do_and_then_it_ends(swarm: Swarm, attempt: Attempt):
-    Swarm.objects.update(tool_calls=8)
+    limit(10, used=8)
     report = AttemptReport(swarm, attempt, 10)
     report.turn(asking(3))
     report.ran("bash", {}, "one", ok=True, duration_ms=5)
