@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any
 
+import orjson
 import pytest
 
 from orchestration.demo.service import Answer, Request
@@ -23,13 +24,14 @@ def again(row: Any) -> Any:
     return row
 
 
-def texts(request: Request) -> list[str]:
-    return [f"{one.get('content')}{one.get('tool_calls') or ''}" for one in request.messages]
+def sent(request: Request) -> str:
+    """Byte for byte as it was sent, tools and all."""
+    return orjson.dumps(request.body).decode()
 
 
 def beyond_common_prefix(earlier: Request, later: Request) -> int:
     """Characters that a provider's prompt cache has not seen."""
-    old, new = "".join(texts(earlier)), "".join(texts(later))
+    old, new = sent(earlier), sent(later)
     common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
     return len(new) - common
 
@@ -54,7 +56,7 @@ def test_what_it_has_been_sent_is_not_sent_again(world: World, model: Model):
     plan(swarm.pk)
     first, second = world.service.requests
     assert second.messages[: len(first.messages)] == first.messages, "a fact that was sent once can still be seen"
-    assert beyond_common_prefix(first, second) < 0.2 * len("".join(texts(first)))
+    assert beyond_common_prefix(first, second) < 0.2 * len(sent(first))
     assert "The answer is 42." not in second.last_text
     assert "Unchanged since you were last told: " in second.last_text
     assert "SPEC.md" in second.last_text

@@ -46,7 +46,6 @@ class Anthropic(HttpProvider):
         body: dict[str, Any] = {
             "model": endpoint.model,
             "max_tokens": max_output_tokens or MAX_OUTPUT_TOKENS,
-            "messages": _History().of(messages),
             "stream": True,
         }
         system = [message.text for message in messages if message.role == "system" and message.text.strip()]
@@ -57,6 +56,7 @@ class Anthropic(HttpProvider):
             body["tools"][-1] |= _CACHED
         if tools and tool_choice:
             body["tool_choice"] = _CHOICES.get(tool_choice, {"type": "tool", "name": tool_choice})
+        body["messages"] = _History().of(messages)  # last: what grows follows what stays the same
         return dump(body)
 
 

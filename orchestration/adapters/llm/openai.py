@@ -40,7 +40,6 @@ class OpenAI(HttpProvider):
     ) -> bytes:
         body: dict[str, Any] = {
             "model": endpoint.model,
-            "messages": [_message(message) for message in messages],
             "stream": True,
             "stream_options": {"include_usage": True},
         }
@@ -50,6 +49,7 @@ class OpenAI(HttpProvider):
             body["tool_choice"] = _choice(tool_choice)
         if max_output_tokens is not None:
             body[_limit_name(endpoint)] = max_output_tokens
+        body["messages"] = [_message(message) for message in messages]  # last: what grows follows what stays the same
         return dump(body)
 
 
