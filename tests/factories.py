@@ -25,6 +25,7 @@ from orchestration.models import (
     MergeEntry,
     ModelEndpoint,
     PlanIteration,
+    Question,
     Repository,
     SharedResult,
     Step,
@@ -199,6 +200,16 @@ def make_shared(attempt: Attempt, **fields: Any) -> SharedResult:
     times = {"updated_at": now, "expires_at": now + timedelta(days=7)}
     subtask = attempt.subtask
     return SharedResult.objects.create(swarm=subtask.swarm, subtask=subtask, attempt=attempt, **times | given)
+
+
+def make_question(swarm: Swarm, *askers: Attempt, **fields: Any) -> Question:
+    """Asked by these attempts, which wait; without any by one of its own that is over."""
+    asked_by = askers[0] if askers else make_attempt(make_subtask(swarm, status="failed"), status="failed")
+    given: dict[str, Any] = {"text": "Tabs or spaces?", "options": ["tabs", "spaces"], "asked_by": asked_by}
+    given |= {"key": f"{next(_number):064}", "expires_at": timezone.now() + timedelta(hours=24)}
+    question = Question.objects.create(swarm=swarm, **given | fields)
+    Attempt.objects.filter(pk__in=[one.pk for one in askers]).update(question=question)
+    return question
 
 
 def make_event(swarm: Swarm, kind: str, **facts: Any) -> Event:

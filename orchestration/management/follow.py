@@ -11,8 +11,10 @@ from django.db import connection
 
 from orchestration.domain.states import SWARM_OVER, SwarmStatus
 from orchestration.models import Event, Swarm
+from orchestration.reads.questions import only_answers_help
 
 POLL_SECONDS = 0.25
+STILL_SECONDS = 3.0  # longer than between two ticks
 NEEDS_PERSON = frozenset({SwarmStatus.AWAITING_APPROVAL, SwarmStatus.PAUSED})
 
 SUCCEEDED, NOT_SUCCEEDED, SET_UP, PERSON = 0, 1, 2, 3
@@ -20,9 +22,11 @@ SUCCEEDED, NOT_SUCCEEDED, SET_UP, PERSON = 0, 1, 2, 3
 
 def follow(swarm: Swarm, tell: Callable[[str], None], going_on: Callable[[], bool] = lambda: True) -> int:
     """Until the swarm is over or needs a person; the exit code of the contract."""
-    seq = 0
+    seq, still = 0, Stillness()
     while True:
         over = _look(swarm)
+        if over is None and still.lasts(swarm):
+            over = PERSON
         for event in Event.objects.filter(swarm=swarm, seq__gt=seq):
             tell(line(event))
             seq = event.seq
@@ -33,6 +37,20 @@ def follow(swarm: Swarm, tell: Callable[[str], None], going_on: Callable[[], boo
         if connection.vendor != "sqlite":
             connection.close()
         time.sleep(POLL_SECONDS)
+
+
+class Stillness:
+    """Nothing has happened for a while, and nothing will until somebody answers a question."""
+
+    def __init__(self) -> None:
+        self._seq = -1
+        self._since = 0.0
+
+    def lasts(self, swarm: Swarm) -> bool:
+        now = time.monotonic()
+        if swarm.last_seq != self._seq or not only_answers_help(swarm):
+            self._seq, self._since = swarm.last_seq, now
+        return now - self._since > STILL_SECONDS
 
 
 def _look(swarm: Swarm) -> int | None:
@@ -47,7 +65,7 @@ def _look(swarm: Swarm) -> int | None:
 
 def line(event: Event) -> str:
     facts = event.facts
-    who = facts.get("name") or facts.get("command") or facts.get("title") or ""
+    who = facts.get("name") or facts.get("text") or facts.get("command") or facts.get("title") or ""
     reason = facts.get("reason") or facts.get("ending") or ""
     return " ".join(part for part in (f"{event.at:%H:%M:%S}", event.kind, who, reason and f"- {reason}") if part)
 

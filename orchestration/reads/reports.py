@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from orchestration.domain.states import SUBTASK_LOST, EntryStatus
-from orchestration.models import Attempt, Handoff, Swarm
+from orchestration.models import Attempt, Handoff, Message, Swarm
 from orchestration.models.figures import statistics_of
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -59,11 +59,24 @@ def whole(swarm: Swarm) -> dict[str, Any]:
             }
             for entry in swarm.merge_entries.select_related("subtask")
         ],
+        "questions": list(swarm.questions.values("public_id", "text", "options", "status", "answer", "status_reason")),
+        "messages": [_message(one) for one in swarm.messages.select_related("sender", "subtask")],
         "checks": list(
             swarm.check_runs.filter(attempt=None).values("command", "passed", "exit_code", "sha", "duration_ms")
         ),
         "artifacts": list(swarm.artifacts.values("public_id", "type", "name", "mime", "sha256", "size")),
         "statistics": swarm.stats or statistics_of(swarm),
+    }
+
+
+def _message(one: Message) -> dict[str, Any]:
+    heard = one.deliveries.values("subtask__name", "attempt__number", "iteration__number", "turn", "status")
+    return {
+        "id": one.public_id,
+        "to": one.subtask.name if one.subtask else None,
+        "sender": one.sender.username,
+        "text": one.text,
+        "deliveries": list(heard),
     }
 
 

@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 
 from orchestration.domain.rights import Action
-from orchestration.models import Artifact, Repository, Subtask, Swarm, Team, User
+from orchestration.models import Artifact, Question, Repository, Subtask, Swarm, Team, User
 
 P = ParamSpec("P")
 Row = TypeVar("Row", bound=Model)
@@ -63,6 +63,13 @@ def subtask_of(user: User, public_id: str, action: Action = Action.VIEW) -> Subt
     subtask = _found(visible.select_related("swarm__repository__team", "swarm__endpoint", "swarm__requester"))
     require(user, action, subtask.swarm.repository.team)
     return subtask
+
+
+def question_of(user: User, public_id: str, action: Action = Action.VIEW) -> Question:
+    visible = Question.objects.filter(swarm__in=Swarm.objects.visible_to(user), public_id=public_id)
+    question = _found(visible.select_related("swarm__repository__team"))
+    require(user, action, question.swarm.repository.team)
+    return question
 
 
 def artifact_of(user: User, public_id: str) -> Artifact:

@@ -10,8 +10,8 @@ from functools import cached_property
 from django.db.models import Count, Q, QuerySet
 
 from orchestration.domain.rights import Action
-from orchestration.domain.states import ATTEMPT_LIVE, SWARM_OVER, SwarmStatus
-from orchestration.models import Attempt, ModelEndpoint, Repository, Subtask, Swarm, User
+from orchestration.domain.states import ATTEMPT_HOLDS_SLOT, SWARM_OVER, QuestionStatus, SwarmStatus
+from orchestration.models import Attempt, ModelEndpoint, Question, Repository, Subtask, Swarm, User
 from orchestration.web.access import repositories_of, swarms_of
 from orchestration.web.bars import Bar, bar
 
@@ -49,6 +49,7 @@ class Card:
     bar: Bar
     agents: int
     broken: int
+    questions: int = 0
 
     @property
     def over(self) -> bool:
@@ -85,7 +86,8 @@ class Board:
         done = Column("done", "Done lately", "Nothing has finished yet.")
         for swarm in self._rows:
             status = SwarmStatus(swarm.status)
-            column = needs if status in NEEDS_YOU else done if status in SWARM_OVER else running
+            asks = status not in SWARM_OVER and self._questions.get(swarm.pk)
+            column = needs if asks or status in NEEDS_YOU else done if status in SWARM_OVER else running
             column.cards.append(self._card(swarm))
         return [needs, running, done]
 
@@ -107,12 +109,20 @@ class Board:
 
     @cached_property
     def _agents(self) -> dict[int, int]:
-        rows = Attempt.objects.filter(status__in=ATTEMPT_LIVE, subtask__swarm__in=[swarm.pk for swarm in self._rows])
+        rows = Attempt.objects.filter(
+            status__in=ATTEMPT_HOLDS_SLOT, subtask__swarm__in=[swarm.pk for swarm in self._rows]
+        )
         return dict(rows.order_by().values_list("subtask__swarm").annotate(count=Count("pk")))
+
+    @cached_property
+    def _questions(self) -> dict[int, int]:
+        rows = Question.objects.filter(status=QuestionStatus.OPEN, swarm__in=[swarm.pk for swarm in self._rows])
+        return dict(rows.order_by().values_list("swarm").annotate(count=Count("pk")))
 
     def _card(self, swarm: Swarm) -> Card:
         progress = bar(self._statuses[swarm.pk])
-        return Card(swarm, progress, self._agents.get(swarm.pk, 0), progress.broken)
+        questions = self._questions.get(swarm.pk, 0)
+        return Card(swarm, progress, self._agents.get(swarm.pk, 0), progress.broken, questions)
 
     @cached_property
     def repositories(self) -> list[Repository]:

@@ -13,7 +13,9 @@ Rendered = tuple[int, dict[str, str]]
 SWARM: Mapping[str, str] = {
     f"swarm-{name}": f"swarms/_{name}.html"
     for name in (
+        "questions",
         "header",
+        "messages",
         "result",
         "plan",
         "timeline",
@@ -29,7 +31,8 @@ SWARM: Mapping[str, str] = {
 }
 BOARD: Mapping[str, str] = {"board": "board/_board.html"}
 SUBTASK: Mapping[str, str] = {
-    f"subtask-{name}": f"subtasks/_{name}.html" for name in ("header", "attempt", "shared", "events")
+    f"subtask-{name}": f"subtasks/_{name}.html"
+    for name in ("questions", "header", "attempt", "messages", "shared", "events")
 }
 
 

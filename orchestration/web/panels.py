@@ -29,6 +29,7 @@ from orchestration.web.gates import Gates
 from orchestration.web.limits import AtLimit, at_limit
 from orchestration.web.looks import look
 from orchestration.web.shared import Shared
+from orchestration.web.talk import Talk
 from orchestration.web.words import counted, duration, span
 
 MOST_EVENTS = 50
@@ -321,6 +322,10 @@ class SwarmPanels:
     @cached_property
     def shared(self) -> Shared:
         return Shared(self.swarm)
+
+    @cached_property
+    def talk(self) -> Talk:
+        return Talk(self.swarm, may_steer=self.may_steer)
 
     # Statistics
 

@@ -9,6 +9,7 @@ from orchestration.models import Artifact, Attempt, CheckRun, Event, Handoff, Me
 from orchestration.reads.diffs import Diff, diff_of
 from orchestration.web.looks import look
 from orchestration.web.shared import Shared
+from orchestration.web.talk import Talk
 
 MOST_STEPS = 200
 MOST_EVENTS = 50
@@ -98,6 +99,10 @@ class SubtaskPanels:
     @cached_property
     def artifacts(self) -> list[Artifact]:
         return list(Artifact.objects.filter(attempt=self.attempt)) if self.attempt else []
+
+    @cached_property
+    def talk(self) -> Talk:
+        return Talk(self.swarm, self.subtask, may_steer=self.may_steer)
 
     @cached_property
     def shared(self) -> Shared:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import path
 
-from orchestration.web import actions, api_tokens, health, pages, people
+from orchestration.web import actions, api_tokens, health, pages, people, speaking
 
 View = Callable[..., HttpResponseBase]
 
@@ -51,6 +51,9 @@ urlpatterns = [
     path("subtasks/<str:public_id>/edit/", by_method(pages.edit_subtask, actions.edit_subtask), name="subtask-edit"),
     path("subtasks/<str:public_id>/retry/", actions.retry_subtask, name="subtask-retry"),
     path("subtasks/<str:public_id>/cancel/", actions.cancel_subtask, name="subtask-cancel"),
+    path("swarms/<str:public_id>/message/", speaking.message_swarm, name="swarm-message"),
+    path("subtasks/<str:public_id>/message/", speaking.message_subtask, name="subtask-message"),
+    path("questions/<str:public_id>/answer/", speaking.answer_question, name="question-answer"),
     path("artifacts/<str:public_id>/", pages.artifact, name="artifact"),
     path("repositories/", pages.repositories, name="repositories"),
     path("repositories/new/", by_method(pages.new_repository, actions.new_repository), name="new-repository"),

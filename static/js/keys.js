@@ -38,6 +38,7 @@
     "/": () => go("[data-key='/']"),
     c: () => go("[data-key='c']"),
     p: () => go("[data-key='p']"),
+    m: () => go("[data-key='m']"),
     j: () => move(1),
     k: () => move(-1),
     "[": () => go("[rel='prev']"),
@@ -56,7 +57,7 @@
     }
     const typing = event.target.closest("input, select, textarea, [contenteditable]");
     if ((event.ctrlKey || event.metaKey) && event.key === "Enter" && typing?.form) {
-      typing.form.requestSubmit();
+      typing.form.requestSubmit(document.getElementById(typing.dataset.send));
       return;
     }
     if (typing || event.ctrlKey || event.metaKey || event.altKey || !enabled() || help?.open) return;

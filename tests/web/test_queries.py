@@ -39,11 +39,11 @@ def grow(house: House) -> dict[str, str]:
 # The session and its person are two of them.
 MOST = {
     "board": 11,
-    "swarm": 15,
+    "swarm": 17,
     "subtasks": 9,
     "cancel": 8,
     "plan": 9,
-    "subtask": 18,
+    "subtask": 20,
     "repositories": 5,
     "repository": 8,
     "new swarm": 11,

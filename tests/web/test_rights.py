@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -46,6 +47,9 @@ POSTS = {
     "swarm-cancel": ACT,
     "subtask-retry": ACT,
     "subtask-cancel": ACT,
+    "swarm-message": ACT,
+    "subtask-message": ACT,
+    "question-answer": ACT,
     "edit-repository": CONFIGURE | {"maintainer": 400},  # the empty form comes back
     "swarm-limits": STEER | {"member": 400, "maintainer": 400},  # nothing to change
     "new-subtask": STEER | {"member": 400, "maintainer": 400},
@@ -71,12 +75,18 @@ def addresses(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr("orchestration.web.downloads.content_of", lambda _row: b"hello")
     subtask = make.make_subtask(house.swarm)
     artifact = make.make_artifact(house.swarm)
-    own = {"swarm": house.swarm, "subtask": subtask, "artifact": artifact, "repository": house.repository}
+    own: dict[str, Any] = {
+        "swarm": house.swarm,
+        "subtask": subtask,
+        "artifact": artifact,
+        "repository": house.repository,
+    }
+    own["question"] = make.make_question(house.swarm)
     paths = {}
     for pattern in urlpatterns:
         route = str(pattern.pattern)
-        noun = {"swarms": "swarm", "subtasks": "subtask", "artifacts": "artifact", "repositories": "repository"}
-        row = own.get(noun.get(route.split("/", maxsplit=1)[0], ""))
+        noun = route.split("/", maxsplit=1)[0].removesuffix("s").replace("repositorie", "repository")
+        row = own.get(noun)
         paths[str(pattern.name)] = "/" + (route.replace("<str:public_id>", row.public_id) if row else route)
     return paths
 

@@ -13,13 +13,17 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from orchestration.domain.errors import InvalidInput, SwarmsiteError
+from orchestration.domain.states import QuestionStatus
+from orchestration.domain.texts import first_line
 from orchestration.management.bootstrap import bootstrap
 from orchestration.management.engine import live_holder, running
 from orchestration.management.follow import SET_UP, as_json, follow
-from orchestration.models import Repository, Swarm, Team, User
+from orchestration.models import Question, Repository, Subtask, Swarm, Team, User
 from orchestration.reads.reports import summary, whole
 from orchestration.stages import replan, steer
+from orchestration.stages.ask import answer
 from orchestration.stages.submit import submit
+from orchestration.stages.tell import tell_subtask, tell_swarm
 
 NO_ENGINE = "No engine runs for this data directory: add --wait to run one here, or start manage.py up."
 
@@ -55,6 +59,15 @@ class Command(BaseCommand):
         change.add_argument("id")
         change.add_argument("--config", required=True, help=f"a JSON object of {', '.join(replan.LIMITS)}")
         _json(change)
+        reply = commands.add_parser("answer", help="answer what an agent asks; ID is the swarm's or the question's")
+        reply.add_argument("id")
+        reply.add_argument("text")
+        _json(reply)
+        message = commands.add_parser("message", help="tell the planner and every running agent, or one subtask's")
+        message.add_argument("id")
+        message.add_argument("text")
+        message.add_argument("--subtask", default="", help="the name of the subtask whose agent should read it")
+        _json(message)
         for verb in ("show", *STEERING):
             one = commands.add_parser(verb)
             one.add_argument("id")
@@ -137,11 +150,29 @@ class Command(BaseCommand):
         self._print(swarm)
         for row in swarm.subtasks.all():
             self.stdout.write(f"  {row.status:12}  {row.name}  {row.status_reason or row.wait_reason}")
+        for question in swarm.questions.filter(status=QuestionStatus.OPEN):
+            offered = f" ({', '.join(question.options)})" if question.options else ""
+            self.stdout.write(f"  {question.public_id} asks: {question.text}{offered}")
 
     def _change(self, options: dict[str, Any]) -> None:
         _, operator = bootstrap()
         swarm = find(options["id"])
         replan.change_limits(swarm, operator, **_config(options["config"]))
+        self._print(swarm)
+
+    def _answer(self, options: dict[str, Any]) -> None:
+        _, operator = bootstrap()
+        question = find_question(options["id"])
+        answer(question, operator, options["text"])
+        self._print(question.swarm)
+
+    def _message(self, options: dict[str, Any]) -> None:
+        _, operator = bootstrap()
+        swarm = find(options["id"])
+        if options["subtask"]:
+            tell_subtask(find_subtask(swarm, options["subtask"]), operator, options["text"])
+        else:
+            tell_swarm(swarm, operator, options["text"])
         self._print(swarm)
 
     def _steer(self, options: dict[str, Any]) -> None:
@@ -170,6 +201,29 @@ def find(public_id: str) -> Swarm:
     if swarm is None:
         raise InvalidInput(f"There is no swarm {public_id!r}; `manage.py swarm list` names them.")
     return swarm
+
+
+def find_subtask(swarm: Swarm, name: str) -> Subtask:
+    subtask = swarm.subtasks.select_related("swarm__repository__team").filter(name=name).first()
+    if subtask is None:
+        raise InvalidInput(f"The swarm has no subtask {name!r}; `manage.py swarm show {swarm.public_id}` names them.")
+    return subtask
+
+
+def find_question(public_id: str) -> Question:
+    """By its own id, or by its swarm's where that asks only one."""
+    rows = Question.objects.select_related("swarm__repository__team").order_by("pk")
+    question = rows.filter(public_id=public_id).first()
+    if question:
+        return question
+    swarm = find(public_id)
+    waiting = list(rows.filter(swarm=swarm, status=QuestionStatus.OPEN))
+    if len(waiting) == 1:
+        return waiting[0]
+    if not waiting:
+        raise InvalidInput(f"No agent of the swarm {public_id} asks anything.")
+    listed = "; ".join(f"{one.public_id}: {first_line(one.text, 80)}" for one in waiting)
+    raise InvalidInput(f"{len(waiting)} questions are open. Answer each by its own id: {listed}.")
 
 
 def repository_for(team: Team, given: str, checks: list[str] | None) -> Repository:

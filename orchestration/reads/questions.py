@@ -1,0 +1,30 @@
+"""Whether a swarm stands still until a person answers."""
+
+from __future__ import annotations
+
+from orchestration.domain.states import (
+    ATTEMPT_HOLDS_SLOT,
+    ENTRY_OPEN,
+    IterationStatus,
+    QuestionStatus,
+    SubtaskStatus,
+    SwarmStatus,
+)
+from orchestration.models import Attempt, Swarm
+
+HELD = "Its scope "  # how dispatch says that somebody else's change is in the way
+
+
+def only_answers_help(swarm: Swarm) -> bool:
+    """A question is open, nobody works, plans or lands, and nothing that waits could begin without it."""
+    if swarm.status != SwarmStatus.RUNNING or not swarm.questions.filter(status=QuestionStatus.OPEN).exists():
+        return False
+    works = Attempt.objects.filter(subtask__swarm=swarm, status__in=ATTEMPT_HOLDS_SLOT).exists()
+    plans = swarm.iterations.filter(status=IterationStatus.RUNNING).exists() or swarm.plan_not_before is not None
+    lands = swarm.merge_entries.filter(status__in=ENTRY_OPEN).exists()
+    return not (works or plans or lands or _could_begin(swarm))
+
+
+def _could_begin(swarm: Swarm) -> bool:
+    pending = swarm.subtasks.filter(status=SubtaskStatus.PENDING).exclude(wait_reason__startswith=HELD)
+    return pending.exclude(dependencies__in=swarm.subtasks.exclude(status=SubtaskStatus.COMPLETE)).exists()
