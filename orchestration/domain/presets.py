@@ -67,6 +67,17 @@ _QWEN = {
 }
 _QWEN_FILES = {".qwen/settings.json": json.dumps(_QWEN, indent=1)}
 
+_CODEX = """model = "{model}"
+model_provider = "gateway"
+sandbox_mode = "danger-full-access"
+approval_policy = "never"
+[model_providers.gateway]
+name = "Gateway"
+base_url = "{openai_url}"
+env_key = "GATEWAY_KEY"
+wire_api = "responses"
+"""  # its own sandbox cannot be set up inside ours, which stays around it
+
 PRESETS: Mapping[str, Preset] = {
     "opencode": Preset(
         title="OpenCode",
@@ -115,5 +126,13 @@ PRESETS: Mapping[str, Preset] = {
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "DISABLE_AUTOUPDATER": "1",
         },
+    ),
+    "codex": Preset(
+        title="Codex",
+        package="@zed-industries/codex-acp (npm)",
+        program="codex-acp",
+        words=(),
+        environment={"OPENAI_API_KEY": "{token}", "GATEWAY_KEY": "{token}"},
+        files={".codex/config.toml": _CODEX},
     ),
 }
