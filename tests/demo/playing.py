@@ -59,6 +59,7 @@ def worker_opening(task: PlannedTask) -> list[Message]:
         "scope": ", ".join(task.scope),
         "request": REQUEST,
         "dependencies": "\n".join(f"{name} (complete): done" for name in task.dependencies),
+        "results": "(none)",
     }
     return opening(prompts.render("worker-task", **values))
 
