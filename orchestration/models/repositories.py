@@ -123,6 +123,12 @@ class ModelEndpoint(models.Model):
     max_concurrent = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )
+    context_window = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(2000), MaxValueValidator(20_000_000)],
+        help_text="Tokens that the model takes, its answer included. Empty: what is known of the model, and learned.",
+    )
     weight = models.PositiveIntegerField(default=100, help_text="Higher is asked first.")
     roles = models.CharField(
         max_length=100,
