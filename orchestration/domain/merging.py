@@ -16,6 +16,7 @@ MOST_PENALTY = 2.0
 LONGEST_ASIDE_S = 60.0
 MAX_INFRA_FAILURES = 20  # times that git refused to merge one entry, for a reason that does not pass
 FAILURES_IN_A_ROW = 3  # of different entries: then it is the machine, and the rest is left for later
+STALLED_S = 60.0  # with something that waits and no landing: then people are told
 PACK_AFTER_LANDINGS = 1_000  # in one repository, since it was packed last
 PACK_AFTER_LOOSE = 5_000  # objects that lie in files of their own
 TRAILER = "MQ-Request"

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from datetime import timedelta
+from typing import Any
 
+from django.apps import apps
+from django.db.models import Field, Q
 from django.utils import timezone
 
 from orchestration.adapters import storage
 from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.merging import PACK_AFTER_LANDINGS, PACK_AFTER_LOOSE
-from orchestration.domain.states import ENTRY_OPEN, EntryStatus
-from orchestration.models import Artifact, Attempt, MergeEntry, Repository
+from orchestration.domain.states import ENTRY_OPEN, SWARM_OVER, EntryStatus
+from orchestration.models import Attempt, CacheEntry, MergeEntry, Repository, Swarm
 from orchestration.stages.leases import heartbeat, hold
 
 logger = logging.getLogger(__name__)
@@ -44,15 +47,24 @@ def _look_after(repository: Repository) -> None:
 
 
 def tidy(store: BareRepository) -> None:
-    """Lets go of candidates that are decided and of attempts that no row knows any more. The work of every attempt
-    that there is stays, whatever became of it: people look at it, and others go on from it."""
+    """Lets go of candidates of swarms that are over, and of attempts that no row knows any more. A swarm that goes on
+    sweeps its own. The work of every attempt that there is stays, whatever became of it: people look at it, and others
+    go on from it."""
     if removed := store.remove_stale():
         logger.warning("Removed what killed git children had left in %s: %s", store.path.name, ", ".join(removed))
     candidates, attempts = set(store.pins("candidates")), set(store.pins("attempts"))  # read before the rows are
-    undecided = MergeEntry.objects.filter(public_id__in=candidates, status__in=ENTRY_OPEN)
-    store.unpin("candidates", *sorted(candidates - set(undecided.values_list("public_id", flat=True))))
+    going_on = ~Q(status__in=SWARM_OVER) | Q(merge_entries__status__in=ENTRY_OPEN)
+    swarms = set(
+        Swarm.objects.filter(going_on, public_id__in=map(swarm_of, candidates)).values_list("public_id", flat=True)
+    )
+    store.unpin("candidates", *sorted(pin for pin in candidates if swarm_of(pin) not in swarms))
     known = Attempt.objects.filter(public_id__in=attempts)
     store.unpin("attempts", *sorted(attempts - set(known.values_list("public_id", flat=True))))
+
+
+def swarm_of(pin: str) -> str:
+    """Whose candidate it is, as `branch.pin_of` names it."""
+    return pin.partition("-")[0]
 
 
 def _is_due(repository: Repository, store: BareRepository) -> bool:
@@ -70,8 +82,19 @@ def pack(repository: Repository, store: BareRepository) -> None:
 
 
 def forget_content() -> None:
-    """Content that was stored long ago and that no artifact names."""
+    """Content that was stored long ago and that no row names."""
     blobs = storage.blobs()
-    old = set(blobs.older_than(UNUSED_S))
-    for name in old - set(Artifact.objects.filter(sha256__in=old).values_list("sha256", flat=True)):
-        blobs.remove(name)
+    left = set(blobs.older_than(UNUSED_S))
+    for field in _naming_fields():
+        rows = field.model._default_manager.filter(**{f"{field.name}__in": left})  # noqa: SLF001 - Django's own name
+        left -= set(rows.values_list(field.name, flat=True))
+    for name in left:
+        if not CacheEntry.objects.filter(content__icontains=name).exists():
+            blobs.remove(name)
+
+
+def _naming_fields() -> list[Field[Any, Any]]:
+    """Whatever model it is in: a field that ends so holds a name of stored content."""
+    models = apps.get_app_config("orchestration").get_models()
+    fields = [field for model in models for field in model._meta.concrete_fields]  # noqa: SLF001 - Django's own name
+    return [field for field in fields if field.name.endswith("sha256")]

@@ -29,6 +29,7 @@ from orchestration.stages.gate import lose as lose_gate
 from orchestration.stages.handoff import lose
 from orchestration.stages.maintain import EVERY
 from orchestration.stages.sharing import forget_expired
+from orchestration.stages.stalls import tell_of_stalls
 from orchestration.stages.tell import expire_unheard
 from orchestration.stages.transition import advance
 
@@ -49,6 +50,7 @@ def tick() -> None:
     forget_expired()
     look_after_questions()
     expire_unheard()
+    tell_of_stalls()
     _nudge()
 
 

@@ -115,12 +115,14 @@ def test_a_site_that_does_not_start_is_told():
         start._await_page("http://127.0.0.1:9/", process, time.monotonic() + LONGEST_S)
 
 
-def test_merge_measures_the_queue_beside_plumbing(tmp_path: Path):
-    done = bench(tmp_path, "merge", "--json")
+def test_merge_measures_the_queue_beside_plumbing_and_whether_it_becomes_slower(tmp_path: Path):
+    done = bench(tmp_path, "merge", "--landings", "30", "--json")
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert figures["ratio"] == pytest.approx(figures["ms_per_landing"] / figures["plumbing_ms"], rel=0.05)
     assert figures["landed_per_s"] == pytest.approx(1000 / figures["ms_per_landing"], rel=0.05)
+    assert figures["landings"] == 30
+    assert figures["p95_ratio"] == pytest.approx(figures["p95_ms_last_100"] / figures["p95_ms_first_100"], rel=0.05)
 
 
 def test_merge_conflicts_measures_what_a_conflict_costs(tmp_path: Path):

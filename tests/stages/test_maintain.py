@@ -15,8 +15,9 @@ from django.utils import timezone
 from orchestration.adapters import storage
 from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.errors import AdapterError, Failure
-from orchestration.models import Attempt, MergeEntry, Repository, Swarm
+from orchestration.models import Attempt, CacheEntry, GateRun, MergeEntry, Repository, Swarm
 from orchestration.stages import maintain as stage
+from orchestration.stages.branch import pin_of
 from orchestration.stages.leases import hold
 from orchestration.stages.maintain import UNUSED_S, forget_content, maintain
 from orchestration.stages.merge import merge
@@ -39,17 +40,16 @@ def queue_of(world: World, count: int) -> Swarm:
     return swarm
 
 
-def test_candidates_that_are_decided_are_let_go_and_those_under_way_are_kept(world: World):
-    swarm = world.running()
-    kept = {}
-    for status in ("queued", "merging", "gating", "landed", "conflict", "rejected", "superseded", "cancelled"):
-        attempt = factories.make_attempt(factories.make_subtask(swarm), status="complete")
-        entry = factories.make_entry(attempt, status=status)
-        store_of(swarm).pin("candidates", entry.public_id, swarm.base_sha)
-        kept[status] = entry.public_id
-    store_of(swarm).pin("candidates", "nobodys", swarm.base_sha)
-    maintain(swarm.repository.pk)
-    assert set(store_of(swarm).pins("candidates")) == {kept[status] for status in ("queued", "merging", "gating")}
+def test_candidates_of_swarms_that_are_over_are_let_go_and_those_under_way_are_kept(world: World):
+    going_on, landing, over = world.running(), world.running(), world.running()
+    for swarm in (landing, over):
+        cancel(swarm, world.ada)
+    factories.make_entry(factories.make_attempt(factories.make_subtask(landing), status="complete"), status="merging")
+    pins = {pin_of(swarm, "candidate") for swarm in (going_on, landing)}
+    for name in (*pins, pin_of(over, "candidate"), "nobodys-candidate"):
+        store_of(over).pin("candidates", name, over.base_sha)
+    maintain(over.repository.pk)
+    assert set(store_of(over).pins("candidates")) == pins
 
 
 def test_the_work_of_attempts_stays_whatever_became_of_it_and_what_no_row_knows_goes(world: World):
@@ -158,6 +158,7 @@ def test_a_candidate_that_cannot_be_let_go_keeps_nobody_from_landing(world: Worl
         merge(swarm.pk)
     assert set(entries().values()) == {"landed"}
     assert store_of(swarm).pins("candidates")
+    cancel(swarm, world.ada)
     maintain(swarm.repository.pk)
     assert not store_of(swarm).pins("candidates")
     assert MergeEntry.objects.filter(infra_failures__gt=0).count() == 0
@@ -171,10 +172,20 @@ def blob(content: bytes, *, age_s: float = 2 * UNUSED_S) -> tuple[str, Path]:
     return name, path
 
 
-def test_content_that_no_artifact_names_is_forgotten_when_it_is_old():
+def test_content_that_no_row_names_is_forgotten_when_it_is_old():
     named, path = blob(b"named by an artifact")
     factories.make_artifact(factories.make_swarm(), sha256=named)
+    log, log_path = blob(b"the log of a gate")
+    GateRun.objects.create(swarm=factories.make_swarm(), status="green", log_sha256=log, finished_at=timezone.now())
+    cached, cached_path = blob(b"an artifact that may be given again")
+    kept = {"artifacts": [{"sha256": cached}]}
+    attempt = factories.make_attempt()
+    CacheEntry.objects.create(
+        repository=attempt.subtask.swarm.repository, attempt=attempt, key="k", content=kept, size=9,
+        created_at=timezone.now(), expires_at=timezone.now(),
+    )  # fmt: skip
     _, forgotten = blob(b"named by nobody")
     _, young = blob(b"about to be named", age_s=60)
     forget_content()
-    assert (path.exists(), forgotten.exists(), young.exists()) == (True, False, True)
+    assert [one.exists() for one in (path, log_path, cached_path, young)] == [True] * 4
+    assert not forgotten.exists()

@@ -15,13 +15,14 @@ from typing import Any
 from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.errors import SwarmsiteError
 from orchestration.domain.merging import TRAILER
-from orchestration.domain.states import EntryStatus, SubtaskStatus
+from orchestration.domain.states import EntryStatus, SubtaskStatus, SwarmStatus
 from orchestration.management.bench import killing
 from orchestration.management.bench.killing import STEPS, Kill
 from orchestration.management.bench.merging import Bench, Edits
 from orchestration.management.bench.synthetic import file_name
 from orchestration.models import MergeEntry, Swarm
 from orchestration.stages.maintain import maintain
+from orchestration.stages.transition import advance
 
 FILES = 25
 MOST_KILLS = 3  # in one round
@@ -82,7 +83,9 @@ class Arena:
         self.wrong += [f"{swarm.public_id} after {kills}: {what}" for what in audit(swarm, self._store, work)]
 
     def finish(self) -> None:
-        """What the dead left over is let go, and git finds nothing wrong in the whole repository."""
+        """When the swarms are over, what the dead left is let go; git finds nothing wrong in the whole repository."""
+        for swarm in Swarm.objects.filter(status=SwarmStatus.RUNNING):
+            advance(swarm, swarm, SwarmStatus.CANCELLED)
         self.counts["candidates_left"] = len(self._store.pins("candidates"))
         for path in self._locks():
             os.utime(path, (time.time() - LONG_AGO_S,) * 2)

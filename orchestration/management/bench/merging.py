@@ -28,14 +28,13 @@ TRIED, CONFLICTING = 30, 10
 Edits = Mapping[str, str]
 
 
-def merge(options: Mapping[str, Any]) -> dict[str, Any]:
+def beside_plumbing(bench: Bench, seed: int) -> dict[str, Any]:
     """Medians of several rounds, each with its own branches; git alone and the queue take turns at going first."""
-    bench = Bench()
     took: dict[str, list[float]] = {"queue": [], "plumbing": []}
     for number in range(ROUNDS):
         for what in sorted(took, reverse=bool(number % 2)):
             # Never the same commits twice: trees that are there already cost git nothing.
-            heads = bench.heads(disjoint_edits(f"{options['seed']}/{number}/{what}", BRANCHES))
+            heads = bench.heads(disjoint_edits(f"{seed}/{number}/{what}", BRANCHES))
             seconds = bench.plumbing(heads) if what == "plumbing" else bench.land(heads, {EntryStatus.LANDED: BRANCHES})
             took[what].append(1000 * seconds / BRANCHES)
     per_landing, plumbing = median(took["queue"]), median(took["plumbing"])

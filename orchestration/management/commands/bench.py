@@ -14,8 +14,9 @@ from orchestration.domain.errors import SwarmsiteError
 from orchestration.management.bench.crash import crash
 from orchestration.management.bench.gating import gate
 from orchestration.management.bench.isolated import isolated
-from orchestration.management.bench.merging import merge, merge_conflicts
+from orchestration.management.bench.merging import merge_conflicts
 from orchestration.management.bench.schedule import schedule
+from orchestration.management.bench.soak import merge
 from orchestration.management.bench.start import start
 
 Bench = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -33,6 +34,7 @@ NUMBERS: Mapping[str, tuple[type[int | float], str]] = {
     "layers": (int, "in how many layers (default 5)"),
     "agents": (int, "agents at once (default 100)"),
     "seed": (int, "of the latencies and the graph (default 1)"),
+    "landings": (int, "of merge, on one branch, to see whether it becomes slower (2000 says it; default 0: left out)"),
     "rounds": (int, "of crash, at random moments (default 300)"),
     "pace": (float, "stretches the model's latencies; 0: it answers at once (default 1)"),
 }
@@ -41,6 +43,7 @@ DEFAULTS: Mapping[str, int | float] = {
     "layers": 5,
     "agents": 100,
     "seed": 1,
+    "landings": 0,
     "rounds": 300,
     "pace": 1.0,
 }
