@@ -48,5 +48,3 @@ def person_of(token: str) -> User | None:
 
 def of_person(user: User, public_id: str) -> ApiToken | None:
     return user.api_tokens.filter(public_id=public_id).first()
-
-
