@@ -128,6 +128,11 @@ def test_a_process_that_ends_by_itself_was_not_killed(tmp_path: Path):
 def test_git_children_of_a_repository_are_found_and_those_of_others_are_not(tmp_path: Path):
     BareRepository(tmp_path).create()
     with start_git("cat-file", "--batch", git_dir=tmp_path) as child:
+        assert child.stdin
+        assert child.stdout
+        child.stdin.write(b"0\n")
+        child.stdin.flush()
+        assert child.stdout.readline(), "it has become git"
         assert list(killing.git_children(tmp_path)) == [child.pid]
         assert list(killing.git_children(tmp_path / "other")) == []
         end_git(child)
