@@ -19,10 +19,12 @@ from orchestration.models import (
     Artifact,
     Attempt,
     CheckRun,
+    Delivery,
     Event,
     Handoff,
     Membership,
     MergeEntry,
+    Message,
     ModelEndpoint,
     PlanIteration,
     Question,
@@ -210,6 +212,13 @@ def make_question(swarm: Swarm, *askers: Attempt, **fields: Any) -> Question:
     question = Question.objects.create(swarm=swarm, **given | fields)
     Attempt.objects.filter(pk__in=[one.pk for one in askers]).update(question=question)
     return question
+
+
+def make_message(swarm: Swarm, text: str, *listeners: Subtask | None, **fields: Any) -> Message:
+    """From the swarm's requester; None is the planner."""
+    message = Message.objects.create(swarm=swarm, text=text, **{"sender": swarm.requester} | fields)
+    Delivery.objects.bulk_create(Delivery(message=message, subtask=listener) for listener in listeners)
+    return message
 
 
 def make_event(swarm: Swarm, kind: str, **facts: Any) -> Event:

@@ -312,12 +312,12 @@ def test_a_viewer_may_not_answer(world: World, model: Model):
 
 def test_the_kept_conversation_holds_no_secret(world: World, model: Model, monkeypatch: pytest.MonkeyPatch):
     secret = "sk-very-secret-value-1234"
-    model.workers["one"] = [says(call("bash", command=f"echo {secret}")), ASK]
+    model.workers["one"] = [says(call("bash", command="printf '%s%s' sk-very-secret -value-1234")), ASK]
     attempt = world.assigned(world.running())
     monkeypatch.setenv("OPENAI_API_KEY", secret)
     execute(attempt.pk)
     kept = Suspension.objects.get()
-    assert "echo" in str(kept.conversation)
+    assert "printf" in str(kept.conversation)
     assert secret not in str(kept.conversation)
     answer(Question.objects.get(), world.ada, f"Use {secret}.")
     events = str(list(Event.objects.values_list("facts", flat=True)))

@@ -72,7 +72,7 @@ def no_space(*_: Any) -> Any:
 
 def test_acceptance_checks_are_part_of_an_attempts_time(world: World, model: Model, monkeypatch: pytest.MonkeyPatch):
     """Two that would take a minute each, in an attempt that has half a second."""
-    monkeypatch.setattr(stage, "Clock", lambda _: Clock(0.5))
+    monkeypatch.setattr(stage, "Clock", lambda *_: Clock(0.5))
     model.workers["one"] = [write("half.txt", "half\n"), hand_off()]
     attempt = world.assigned(world.running(), acceptance_checks=["sleep 60", "sleep 61"])
     began = time.monotonic()

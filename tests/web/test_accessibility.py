@@ -35,6 +35,13 @@ def paths(live_house: House) -> list[str]:
         make.make_check(swarm, attempt=attempt)
         make.make_artifact(swarm, attempt=attempt)
         make.make_shared(attempt, key=f"interface/of-the-session-store/{attempt.pk}", tags=["interface"])
+    asking = docs.attempts.last()
+    assert asking is not None
+    make.make_question(
+        swarm, asking, text="A word-without-any-break-" + "x" * 90, options=["Yes, as it is", "No " * 20]
+    )
+    make.make_question(swarm, status="answered", answer="Tabs.", answered_by=live_house.member)
+    make.make_message(swarm, "Use tabs, and https://example.org/" + "y" * 90, docs, None)
     over = make.make_swarm(live_house.repository, status="succeeded", verified=False, status_reason="No checks.")
     done = make.make_attempt(make.make_subtask(over, status="complete"), status="complete")
     make.make_entry(done, status="landed")
