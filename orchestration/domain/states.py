@@ -72,6 +72,17 @@ class GateStatus(StrEnum):
     CANCELLED = "cancelled"  # its verdict is not needed any more
 
 
+class PublicationStatus(StrEnum):
+    """Of a result on its way out of here: to a pull request, or onto the branch that it is meant for."""
+
+    PENDING = "pending"
+    PUSHING = "pushing"  # written down before anything is pushed: whether it arrived is looked up there
+    WAITING = "waiting"  # until the remote can be reached again
+    REFUSED = "refused"  # until a person did something
+    LANDED = "landed"  # and the remote confirmed it
+    CANCELLED = "cancelled"  # the branch stays here
+
+
 class IterationStatus(StrEnum):
     RUNNING = "running"
     DONE = "done"
@@ -101,13 +112,14 @@ Status = (
     | AttemptStatus
     | EntryStatus
     | GateStatus
+    | PublicationStatus
     | IterationStatus
     | DeliveryStatus
     | QuestionStatus
 )
 
 S, T, A, E, I = SwarmStatus, SubtaskStatus, AttemptStatus, EntryStatus, IterationStatus  # noqa: E741
-D, Q, G = DeliveryStatus, QuestionStatus, GateStatus
+D, Q, G, P = DeliveryStatus, QuestionStatus, GateStatus, PublicationStatus
 
 # One table a kind: words of different kinds that read the same are equal in Python, and would fall together.
 _SWARM: Mapping[Status, frozenset[Status]] = {
@@ -166,6 +178,14 @@ _GATE: Mapping[Status, frozenset[Status]] = {
     G.INFRA: frozenset(),
     G.CANCELLED: frozenset(),
 }
+_PUBLICATION: Mapping[Status, frozenset[Status]] = {
+    P.PENDING: frozenset({P.PUSHING, P.WAITING, P.REFUSED, P.LANDED, P.CANCELLED}),
+    P.PUSHING: frozenset({P.PENDING, P.WAITING, P.REFUSED, P.LANDED, P.CANCELLED}),
+    P.WAITING: frozenset({P.PENDING, P.CANCELLED}),
+    P.REFUSED: frozenset({P.PENDING, P.CANCELLED}),
+    P.LANDED: frozenset({P.PENDING}),  # something landed on the swarm's branch afterwards
+    P.CANCELLED: frozenset(),
+}
 _ITERATION: Mapping[Status, frozenset[Status]] = {
     I.RUNNING: frozenset({I.DONE, I.FAILED, I.LOST}),
     I.DONE: frozenset(),
@@ -192,6 +212,7 @@ TRANSITIONS: Mapping[type[Status], Mapping[Status, frozenset[Status]]] = {
     AttemptStatus: _ATTEMPT,
     EntryStatus: _ENTRY,
     GateStatus: _GATE,
+    PublicationStatus: _PUBLICATION,
     IterationStatus: _ITERATION,
     DeliveryStatus: _DELIVERY,
     QuestionStatus: _QUESTION,
@@ -204,6 +225,7 @@ INITIAL: Mapping[type[Status], Status] = {
     AttemptStatus: A.ASSIGNED,
     EntryStatus: E.QUEUED,
     GateStatus: G.WAITING,
+    PublicationStatus: P.PENDING,
     IterationStatus: I.RUNNING,
     DeliveryStatus: D.WAITING,
     QuestionStatus: Q.OPEN,
@@ -214,6 +236,7 @@ SWARM_ACTIVE = frozenset(S) - SWARM_OVER
 ATTEMPT_LIVE = frozenset({A.ASSIGNED, A.RUNNING, A.WAITING})
 ATTEMPT_HOLDS_SLOT = frozenset({A.ASSIGNED, A.RUNNING})
 GATE_LIVE = frozenset({G.WAITING, G.RUNNING})
+PUBLICATION_OPEN = frozenset({P.PENDING, P.PUSHING, P.WAITING, P.REFUSED})
 ENTRY_OPEN = frozenset({E.QUEUED, E.MERGING, E.GATING})
 # Nothing will happen to it any more unless a person or the planner does something.
 SUBTASK_SETTLED = frozenset({T.BLOCKED, T.CONFLICT, T.COMPLETE, T.FAILED, T.TIMED_OUT, T.CANCELLED})

@@ -9,6 +9,7 @@ from orchestration.models.events import Event
 from orchestration.models.gates import GateRun
 from orchestration.models.leases import Lease
 from orchestration.models.merges import MergeEntry
+from orchestration.models.publications import Publication
 from orchestration.models.repositories import ModelEndpoint, Repository
 from orchestration.models.sharing import CacheEntry, SharedResult
 from orchestration.models.steering import Delivery, Message, Question, Suspension
@@ -33,6 +34,7 @@ __all__ = [
     "ModelCall",
     "ModelEndpoint",
     "PlanIteration",
+    "Publication",
     "Question",
     "Repository",
     "SharedResult",

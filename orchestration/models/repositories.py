@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 from typing_extensions import override
@@ -12,8 +12,12 @@ from orchestration.domain.endpoints import ModelRole, read_roles
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.gating import GateMode
 from orchestration.domain.policies import read_policies
+from orchestration.domain.publishing import Landing
 from orchestration.models.accounts import Team
 from orchestration.models.fields import money, one_of, public_id
+
+# Which secrets of the server's environment may be sent to a repository's host: those that are meant for it.
+TOKEN_NAME = r"\A[A-Z][A-Z0-9_]*_TOKEN(_[A-Z0-9_]+)?\Z"  # noqa: S105 - the name of one
 
 
 def check_roles(text: str) -> None:
@@ -56,6 +60,21 @@ class Repository(models.Model):
     gates_at_once = models.PositiveSmallIntegerField(
         default=2, validators=[MinValueValidator(1), MaxValueValidator(16)], help_text="Of each swarm."
     )
+    landing = models.CharField(
+        max_length=12,
+        choices=[(mode.value, mode.value) for mode in Landing],
+        default=Landing.NONE.value,
+        help_text="Where a result goes: a pull request on GitHub, straight onto the branch, or nowhere (none).",
+    )
+    token_env = models.CharField(
+        max_length=100,
+        blank=True,
+        validators=[RegexValidator(TOKEN_NAME, "Give a name like SHOP_TOKEN: capitals, and TOKEN as a word in it.")],
+        help_text="Name of the environment variable with the token for an https repository; never the token itself.",
+    )
+    token_user = models.CharField(
+        max_length=100, blank=True, default="x-access-token", help_text="The name that goes with the token."
+    )
     merge_policies = models.JSONField(
         default=list,
         blank=True,
@@ -93,6 +112,7 @@ class Repository(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["team", "name"], name="repository_name_unique_in_team"),
             one_of("gate", GateMode, "repository_gate_known"),
+            one_of("landing", Landing, "repository_landing_known"),
         ]
 
     def __str__(self) -> str:

@@ -29,6 +29,15 @@ class Subtask(models.Model):
     level = models.PositiveSmallIntegerField(default=0, help_text="Longest chain of dependencies before it.")
     dependencies = models.ManyToManyField("self", symmetrical=False, related_name="dependents", blank=True)
 
+    origin = models.CharField(
+        max_length=8,
+        blank=True,
+        help_text="Ours: target (what others pushed meanwhile), or revert. Empty: planned.",
+    )
+    reverts = models.ManyToManyField(
+        "self", symmetrical=False, related_name="reverted_by", blank=True, help_text="Whose landings it takes back."
+    )
+
     status = status_field(SubtaskStatus, SubtaskStatus.PENDING)
     status_reason = models.TextField(blank=True)
     cache = models.CharField(max_length=4, blank=True, help_text="hit or miss; empty: the cache was not asked.")
@@ -44,6 +53,9 @@ class Subtask(models.Model):
             models.UniqueConstraint(fields=["swarm", "name"], name="subtask_name_unique"),
             models.CheckConstraint(
                 condition=models.Q(kind__in=["change", "verify", "research"]), name="subtask_kind_known"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(origin__in=["", "target", "revert"]), name="subtask_origin_known"
             ),
             models.CheckConstraint(
                 condition=models.Q(priority__gte=1, priority__lte=10), name="subtask_priority_in_range"
