@@ -14,6 +14,7 @@ from orchestration.domain.states import (
     EntryStatus,
     GateStatus,
     IterationStatus,
+    PublicationStatus,
     QuestionStatus,
     Status,
     SubtaskStatus,
@@ -29,6 +30,7 @@ class Noun(StrEnum):
     ATTEMPT = "attempt"
     ENTRY = "merge_entry"
     GATE = "gate"
+    PUBLICATION = "publication"
     PLAN = "plan"
     MESSAGE = "message"
     QUESTION = "question"
@@ -71,6 +73,7 @@ NOUN_OF: Mapping[type[Status], Noun] = {
     AttemptStatus: Noun.ATTEMPT,
     EntryStatus: Noun.ENTRY,
     GateStatus: Noun.GATE,
+    PublicationStatus: Noun.PUBLICATION,
     IterationStatus: Noun.PLAN,
     DeliveryStatus: Noun.MESSAGE,
     QuestionStatus: Noun.QUESTION,
@@ -108,6 +111,7 @@ NUDGES: Mapping[str, tuple[Stage, ...]] = {
     "attempt.waiting": (Stage.DISPATCH,),  # its place is free
     "message.sent": (Stage.PLAN,),
     "merge_entry.queued": (Stage.MERGE,),
+    "publication.pending": (Stage.FINISH,),
     "gate.waiting": (Stage.GATE,),
     "gate.green": (Stage.MERGE,),
     "gate.red": (Stage.MERGE,),

@@ -20,12 +20,14 @@ from orchestration.domain.errors import SwarmsiteError
 from orchestration.domain.events import BOARD_GROUP, KINDS, NUDGES, Stage, group_of, kind_of
 from orchestration.domain.states import (
     ENTRY_OPEN,
+    PUBLICATION_OPEN,
     SUBTASK_SETTLED,
     AttemptStatus,
     DeliveryStatus,
     EntryStatus,
     GateStatus,
     IterationStatus,
+    PublicationStatus,
     QuestionStatus,
     Status,
     SubtaskStatus,
@@ -33,10 +35,21 @@ from orchestration.domain.states import (
     is_final,
     require,
 )
-from orchestration.models import Attempt, Delivery, Event, GateRun, MergeEntry, PlanIteration, Question, Subtask, Swarm
+from orchestration.models import (
+    Attempt,
+    Delivery,
+    Event,
+    GateRun,
+    MergeEntry,
+    PlanIteration,
+    Publication,
+    Question,
+    Subtask,
+    Swarm,
+)
 
 MAX_FACT = 1000  # characters of people's and agents' words in an event
-Row = Swarm | Subtask | Attempt | MergeEntry | GateRun | PlanIteration | Delivery | Question
+Row = Swarm | Subtask | Attempt | MergeEntry | GateRun | Publication | PlanIteration | Delivery | Question
 
 _KIND: Mapping[type[models.Model], type[Status]] = {
     Swarm: SwarmStatus,
@@ -44,6 +57,7 @@ _KIND: Mapping[type[models.Model], type[Status]] = {
     Attempt: AttemptStatus,
     MergeEntry: EntryStatus,
     GateRun: GateStatus,
+    Publication: PublicationStatus,
     PlanIteration: IterationStatus,
     Delivery: DeliveryStatus,
     Question: QuestionStatus,
@@ -169,6 +183,8 @@ def _ending(row: Row, to: Status) -> dict[str, Any]:
     over = to in SUBTASK_SETTLED if isinstance(to, SubtaskStatus) else is_final(to)
     if isinstance(to, EntryStatus):
         over = to not in ENTRY_OPEN
+    if isinstance(to, PublicationStatus):
+        over = to not in PUBLICATION_OPEN
     return {"finished_at": timezone.now() if over else None}
 
 
@@ -188,6 +204,8 @@ def _identity(row: Row) -> dict[str, Any]:
             return {"id": row.public_id} | _subtask_facts(row.subtask)
         case GateRun() | PlanIteration():
             return _run_facts(row)
+        case Publication():
+            return {"id": row.public_id, "mode": row.mode, "target": row.target, "commit": row.new}
         case Delivery() | Question():
             return _spoken_facts(row)
 

@@ -136,6 +136,14 @@ _GATE: Mapping[str, str] = {
     "gate.cancelled": "is not needed any more",
     "gate.flaked": "was red, and is proved innocent by a green one",
 }
+_PUBLICATION: Mapping[str, str] = {
+    "publication.pending": "Landing the result outward is due",
+    "publication.pushing": "The result is being pushed",
+    "publication.waiting": "Landing outward waits for the remote",
+    "publication.refused": "The result could not be landed outward",
+    "publication.landed": "The result has arrived, and the remote confirmed it",
+    "publication.cancelled": "The result stays on the swarm's branch",
+}
 _MESSAGE: Mapping[str, str] = {
     "message.waiting": "waits again to be delivered",
     "message.delivered": "was delivered",
@@ -166,6 +174,7 @@ _SPECIAL: Mapping[str, Callable[[Facts], str]] = {
 _TABLES = (
     (_GATE, "A gate {what}"),
     (_MESSAGE, "The message {what}{to}"),
+    (_PUBLICATION, "{what}"),
     (_SWARM, "{what}"),
     (_PLAN, "{what}"),
     (_SUBTASK, "{name} {what}"),

@@ -1,0 +1,58 @@
+"""Where a swarm's result goes, what can be in the way, and what is done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+MOST_MOVES = 20  # times that the target moved between our look and our push
+MOST_TRIES = 500  # of a remote that is down: with the longest pause between them, more than a day
+FIRST_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 300.0
+
+
+class Landing(StrEnum):
+    NONE = "none"
+    DIRECT = "direct"
+    PULL_REQUEST = "pull_request"
+
+
+class Trouble(StrEnum):
+    """What kept a result from being landed outward."""
+
+    MOVED = "moved"  # the target is not where it was: look again
+    DOWN = "down"
+    FULL = "full"
+    LIMITED = "limited"  # too many requests
+    SIGN_IN = "sign_in"
+    PROTECTED = "protected"
+    CHECKED_OUT = "checked_out"
+    OTHER = "other"
+
+
+PASSES = frozenset({Trouble.DOWN, Trouble.FULL, Trouble.LIMITED})  # waiting may help; everything else needs a person
+
+ADVICE: Mapping[Trouble, str] = {
+    Trouble.MOVED: "It is fetched, merged through the same queue and checks, and pushed again.",
+    Trouble.DOWN: "It is tried again by itself.",
+    Trouble.FULL: "Make room there; it is tried again by itself.",
+    Trouble.LIMITED: "It is tried again by itself.",
+    Trouble.SIGN_IN: "Let an operator look at the token that the repository names, and at its rights; then try again.",
+    Trouble.PROTECTED: (
+        "Change the rule or its exceptions there and try again, or choose a pull request, or keep the branch only."
+    ),
+    Trouble.CHECKED_OUT: "Switch to another branch there and try again, or keep the branch only.",
+    Trouble.OTHER: "Look at what was said, then try again, or keep the branch only.",
+}
+
+
+def pause_s(tries: int) -> float:
+    """Before the next look at a remote that could not be reached `tries` times in a row."""
+    return float(min(FIRST_PAUSE_S * 2 ** min(tries, 10), LONGEST_PAUSE_S))
+
+
+def needs_person(trouble: Trouble, tries: int, moves: int) -> bool:
+    """Whether trying on by ourselves would be no help, or has been none for long."""
+    if trouble is Trouble.MOVED:
+        return moves >= MOST_MOVES
+    return trouble not in PASSES or tries >= MOST_TRIES
