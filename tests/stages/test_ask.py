@@ -14,6 +14,7 @@ from orchestration.domain.errors import InvalidInput
 from orchestration.domain.rights import Role
 from orchestration.models import Attempt, Event, Question, Step, Subtask, Suspension, Swarm
 from orchestration.models.figures import statistics_of
+from orchestration.stages import ask as stage
 from orchestration.stages import steer
 from orchestration.stages.ask import answer, look_after_questions
 from orchestration.stages.dispatch import dispatch
@@ -156,6 +157,21 @@ def test_the_same_question_is_asked_once_and_its_answer_wakes_all(world: World, 
     execute(third.pk)
     assert again(third).status == "complete"
     assert "ada answered: tabs" in str(world.service.requests[-1].messages)
+
+
+def test_an_answer_that_comes_while_it_lies_down_wakes_it_too(
+    world: World, model: Model, monkeypatch: pytest.MonkeyPatch
+):
+    swarm = again(asked(world, model)).subtask.swarm
+    suspend = stage.suspend
+
+    def late(attempt: Attempt, rest: stage.Rest) -> None:
+        answer(Question.objects.get(), world.ada, "tabs")
+        suspend(attempt, rest)
+
+    monkeypatch.setattr(stage, "suspend", late)
+    asked(world, model, name="two", swarm=swarm)
+    assert statuses(swarm) == {"one": "pending", "two": "pending"}
 
 
 def test_a_question_in_another_swarm_is_another_question(world: World, model: Model):
