@@ -30,7 +30,7 @@ class SubtaskStatus(StrEnum):
     RUNNING = "running"
     WAITING = "waiting"  # for children, an answer or a person
     HANDED_OFF = "handed_off"  # verified, on its way to land
-    CONFLICT = "conflict"
+    CONFLICT = "conflict"  # with what landed before: somebody has to settle it
     COMPLETE = "complete"  # verified and landed, or no change was due
     FAILED = "failed"
     TIMED_OUT = "timed_out"
@@ -138,7 +138,17 @@ _SUBTASK: Mapping[Status, frozenset[Status]] = {
     T.BLOCKED: frozenset({T.PENDING, T.CANCELLED}),
     T.ASSIGNED: frozenset({T.RUNNING, T.PENDING, T.FAILED, T.CANCELLED}),
     T.RUNNING: frozenset(
-        {T.PENDING, T.BLOCKED, T.WAITING, T.HANDED_OFF, T.COMPLETE, T.FAILED, T.TIMED_OUT, T.CANCELLED}
+        {
+            T.PENDING,
+            T.BLOCKED,
+            T.WAITING,
+            T.HANDED_OFF,
+            T.CONFLICT,  # its conflict could not be settled
+            T.COMPLETE,
+            T.FAILED,
+            T.TIMED_OUT,
+            T.CANCELLED,
+        }
     ),
     T.WAITING: frozenset({T.PENDING, T.RUNNING, T.HANDED_OFF, T.COMPLETE, T.FAILED, T.TIMED_OUT, T.CANCELLED}),
     T.HANDED_OFF: frozenset({T.PENDING, T.WAITING, T.COMPLETE, T.CONFLICT, T.FAILED, T.CANCELLED}),
@@ -239,9 +249,9 @@ GATE_LIVE = frozenset({G.WAITING, G.RUNNING})
 PUBLICATION_OPEN = frozenset({P.PENDING, P.PUSHING, P.WAITING, P.REFUSED})
 ENTRY_OPEN = frozenset({E.QUEUED, E.MERGING, E.GATING})
 # Nothing will happen to it any more unless a person or the planner does something.
-SUBTASK_SETTLED = frozenset({T.BLOCKED, T.CONFLICT, T.COMPLETE, T.FAILED, T.TIMED_OUT, T.CANCELLED})
+SUBTASK_SETTLED = frozenset({T.BLOCKED, T.COMPLETE, T.FAILED, T.TIMED_OUT, T.CANCELLED})
 # A dependency in one of these will not be met.
-SUBTASK_LOST = frozenset({T.BLOCKED, T.CONFLICT, T.FAILED, T.TIMED_OUT, T.CANCELLED})
+SUBTASK_LOST = frozenset({T.BLOCKED, T.FAILED, T.TIMED_OUT, T.CANCELLED})
 
 
 class IllegalTransition(SwarmsiteError):

@@ -8,7 +8,7 @@ from orchestration.models.checks import CheckRun
 from orchestration.models.events import Event
 from orchestration.models.gates import GateRun
 from orchestration.models.leases import Lease
-from orchestration.models.merges import MergeEntry
+from orchestration.models.merges import MergeEntry, Resolution
 from orchestration.models.publications import Publication
 from orchestration.models.repositories import ModelEndpoint, Repository
 from orchestration.models.sharing import CacheEntry, SharedResult
@@ -37,6 +37,7 @@ __all__ = [
     "Publication",
     "Question",
     "Repository",
+    "Resolution",
     "SharedResult",
     "Step",
     "Subtask",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils import timezone
 
 from orchestration.domain.states import ENTRY_OPEN, EntryStatus
 from orchestration.models.fields import one_of, public_id, status_field
 from orchestration.models.gates import GateRun
+from orchestration.models.repositories import Repository
 from orchestration.models.swarms import Swarm
 from orchestration.models.work import Attempt, Subtask
 
@@ -31,7 +33,11 @@ class MergeEntry(models.Model):
     )
     infra_failures = models.PositiveSmallIntegerField(default=0)
     not_before = models.DateTimeField(null=True, blank=True, help_text="Put aside until then: the machine failed.")
-    enqueued_at = models.DateTimeField(auto_now_add=True)
+    rung = models.CharField(max_length=12, blank=True, help_text="Who settles its conflict: domain.resolving.Rung.")
+    guidance = models.TextField(blank=True, help_text="What a person told the agent that settles it.")
+    rounds = models.PositiveSmallIntegerField(default=0, help_text="Settled conflicts before it, of the same work.")
+    resolved = models.JSONField(default=list, help_text="path, mode, base, ours, theirs, blob of what was settled.")
+    enqueued_at = models.DateTimeField(default=timezone.now, help_text="A resolution keeps its conflict's age.")
     finished_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -61,3 +67,30 @@ class MergeEntry(models.Model):
             ),
         ]
         indexes = [models.Index(fields=["swarm", "status"], name="entry_by_status")]
+
+
+class Resolution(models.Model):
+    """How a conflict between exactly these contents of a file was settled, by what landed; empty: no file."""
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="resolutions")
+    base = models.CharField(max_length=40, blank=True)
+    ours = models.CharField(max_length=40, blank=True)
+    theirs = models.CharField(max_length=40, blank=True)
+    mode = models.CharField(max_length=6, blank=True)
+    blob = models.CharField(max_length=40, blank=True)
+    path = models.TextField(help_text="Where it was settled first; it holds for every path.")
+    uses = models.PositiveIntegerField(default=0, help_text="Landings that it settled a path of.")
+    entry = models.ForeignKey(
+        MergeEntry, on_delete=models.SET_NULL, null=True, related_name="+", help_text="What landed with it first."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["repository", "base", "ours", "theirs"], name="resolution_of_contents")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.base[:8] or 'none'}, {self.ours[:8] or 'none'}, {self.theirs[:8] or 'none'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from orchestration.domain.states import DeliveryStatus, QuestionStatus
+from orchestration.domain.steering import SYSTEM
 from orchestration.models.accounts import User
 from orchestration.models.fields import one_of, public_id, status_field
 from orchestration.models.swarms import PlanIteration, Swarm
@@ -12,14 +13,14 @@ from orchestration.models.work import Attempt, Subtask
 
 
 class Message(models.Model):
-    """What a person said to the whole swarm, or to one subtask. Who hears it are its deliveries."""
+    """What a person said to the whole swarm, or to one subtask; no sender: we did. Who hears it are its deliveries."""
 
     public_id = public_id()
     swarm = models.ForeignKey(Swarm, on_delete=models.CASCADE, related_name="messages")
     subtask = models.ForeignKey(
         Subtask, on_delete=models.CASCADE, null=True, related_name="messages", help_text="None: the whole swarm."
     )
-    sender = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    sender = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     text = models.TextField()
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -28,6 +29,10 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"message {self.public_id}"
+
+    @property
+    def author(self) -> str:
+        return self.sender.username if self.sender else SYSTEM
 
 
 class Delivery(models.Model):

@@ -51,6 +51,9 @@ class Swarm(models.Model):
     gate_not_before = models.DateTimeField(null=True, blank=True)
     queue_reason = models.TextField(blank=True, help_text="Why the merge queue stands still; a person should look.")
 
+    clashes = models.JSONField(default=list, help_text="Who will conflict with what landed or waits, as of clashes_at.")
+    clashes_at = models.CharField(max_length=80, blank=True, help_text="What of the branch the forecast was made for.")
+
     tool_calls = models.PositiveIntegerField(default=0)
     tokens = models.PositiveBigIntegerField(default=0)
     cost_usd = money()

@@ -80,6 +80,14 @@ class Attempt(models.Model):
         max_length=12, blank=True, help_text="The attempt whose result the cache gave; empty: an agent ran."
     )
     agent = models.CharField(max_length=160, blank=True, help_text="Who worked; empty: our own agent.")
+    resolves = models.ForeignKey(
+        "orchestration.MergeEntry",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="resolutions",
+        help_text="Whose conflict with what landed it settles; none: it does the subtask's own work.",
+    )
+    rung = models.CharField(max_length=12, blank=True, help_text="domain.resolving.Rung of a resolution.")
     lease_token = models.CharField(max_length=40, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
 
