@@ -21,6 +21,7 @@ from orchestration.stages.dispatch import dispatch
 from orchestration.stages.execute import execute
 from orchestration.stages.merge import merge
 from orchestration.stages.rows import store_of
+from orchestration.stages.tell import tell_subtask
 from orchestration.stages.tick import take_over, tick
 from tests import factories
 from tests.stages.world import Model, Nudges, World, call, hand_off, says, statuses, write
@@ -134,6 +135,24 @@ def test_one_whose_process_dies_after_that_asks_again_and_is_answered_at_once(wo
     execute(second.pk)
     assert again(second).status == "complete"
     assert Question.objects.count() == 1
+
+
+def test_what_it_has_heard_before_it_rested_it_is_not_told_again_and_what_came_meanwhile_it_is(
+    world: World, model: Model
+):
+    swarm = world.running()
+    subtask = factories.make_subtask(swarm, name="one", status="assigned", acceptance_checks=[])
+    tell_subtask(subtask, world.ada, "Use tabs.")
+    model.workers["one"] = [write("one.txt", "half\n"), ASK, hand_off()]
+    attempt = Attempt.objects.create(subtask=subtask, number=1)
+    execute(attempt.pk)
+    tell_subtask(again(subtask), world.ada, "Be brief.")
+    answer(Question.objects.get(), world.ada, "tabs")
+    dispatch(swarm.pk)
+    execute(attempt.pk)
+    last = [str(one["content"]) for one in world.service.requests[-1].messages]
+    assert [sum(words in text for text in last) for words in ("Use tabs.", "Be brief.")] == [1, 1]
+    assert "Be brief." in last[-1]
 
 
 # Asked once.
@@ -290,6 +309,15 @@ def test_a_cancel_ends_the_wait_and_withdraws_the_question(world: World, model: 
         steer.cancel_subtask(again(attempt.subtask), world.ada)
     assert (again(attempt).status, again(attempt.subtask).status) == ("cancelled", "cancelled")
     assert again(attempt).head_sha, "its work is kept"
+    assert Question.objects.get().status == "withdrawn"
+
+
+def test_a_question_that_lost_its_asker_is_withdrawn_at_the_tick(world: World, model: Model):
+    asked(world, model)
+    look_after_questions()
+    assert Question.objects.get().status == "open"
+    Attempt.objects.update(status="lost", finished_at=timezone.now())
+    look_after_questions()
     assert Question.objects.get().status == "withdrawn"
 
 
