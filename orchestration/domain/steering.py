@@ -16,6 +16,7 @@ from orchestration.domain.errors import InvalidInput
 from orchestration.domain.states import DeliveryStatus
 from orchestration.domain.texts import storable
 
+SYSTEM = "the merge queue"  # the sender of what no person wrote
 MAX_MESSAGE = 10_000  # characters
 MAX_QUESTIONS = 100  # different ones in a swarm
 MAX_CONVERSATION = 2_000_000  # characters that are kept of a conversation that waits
@@ -71,6 +72,8 @@ def expiry(asked_at: datetime, lasts: timedelta, deadline: datetime | None) -> d
 
 
 def message_told(sender: str, text: str) -> str:
+    if sender == SYSTEM:
+        return f"A message from {SYSTEM}:\n\n{text}"
     return f"A message from {sender}, who watches over this swarm. Follow it from here on:\n\n{text}"
 
 

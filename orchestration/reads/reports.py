@@ -74,7 +74,7 @@ def _message(one: Message) -> dict[str, Any]:
     return {
         "id": one.public_id,
         "to": one.subtask.name if one.subtask else None,
-        "sender": one.sender.username,
+        "sender": one.author,
         "text": one.text,
         "deliveries": list(heard),
     }

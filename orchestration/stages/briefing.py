@@ -88,7 +88,7 @@ def planner_parts(
 
 
 def _said(deliveries: Sequence[Delivery]) -> str:
-    return "\n\n".join(f"{one.message.sender.username}: {one.message.text}" for one in deliveries)
+    return "\n\n".join(f"{one.message.author}: {one.message.text}" for one in deliveries)
 
 
 def for_planner_first(standing: Standing, tip: str, context: str) -> str:

@@ -106,7 +106,7 @@ class Ear:
         rows = messages_for(self._swarm, self._listener).exclude(attempt=self._on).exclude(pk__in=self._taken)
         fresh = list(rows)
         self._take(fresh)
-        return [message_told(one.message.sender.username, one.message.text) for one in fresh]
+        return [message_told(one.message.author, one.message.text) for one in fresh]
 
     def _has_news(self) -> bool:
         """Asked before every turn of every agent, and hardly ever so: without the rows that a message is read with."""
