@@ -24,13 +24,14 @@ from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.eventloop import LoopThread
 from orchestration.adapters.llm import Provider
 from orchestration.adapters.llm.anthropic import Anthropic
-from orchestration.adapters.llm.failures import Busy, RequestRefused, place
+from orchestration.adapters.llm.failures import Busy, ContextTooLong, RequestRefused, place
 from orchestration.adapters.llm.keys import read_key
 from orchestration.adapters.llm.limiter import EndpointStats, Limiter, first_limit
 from orchestration.adapters.llm.openai import OpenAI
 from orchestration.adapters.llm.pace import LONGEST_HOLD_S
 from orchestration.adapters.llm.pool import ManyPools
 from orchestration.adapters.llm.sharing import Board, shared_board
+from orchestration.adapters.llm.windows import Windows
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
 from orchestration.domain.endpoints import PROBE_AFTER_S, Health, choose
 from orchestration.domain.errors import AdapterError, Failure
@@ -67,6 +68,7 @@ class _Call:
 
     endpoints: tuple[Endpoint, ...]
     encode: Callable[[Endpoint], bytes]
+    shorten: Callable[[Endpoint, ContextTooLong], bool]
     purpose: str
     retries: RetryPolicy
     deadline: float
@@ -80,7 +82,7 @@ class _Call:
     trouble: str = ""
 
     def body(self, endpoint: Endpoint) -> bytes:
-        """Encoded once for all tries."""
+        """Encoded once for all tries, unless it was too long."""
         if endpoint.place not in self.bodies:
             self.bodies[endpoint.place] = self.encode(endpoint)
         return self.bodies[endpoint.place]
@@ -122,6 +124,7 @@ class Gateway:
         self._probe_after_s = probe_after_s
         self._clock = clock
         self._health: dict[str, Health] = {}
+        self._windows = Windows(board)
         self._limiters: dict[str, Limiter] = {}
         self._client = httpx.AsyncClient(transport=ManyPools(), trust_env=False, follow_redirects=False)
         self._loop = LoopThread("model gateway", self._client.aclose)
@@ -152,12 +155,17 @@ class Gateway:
         progress = _Progress()
 
         def encode(to: Endpoint) -> bytes:
-            provider = self._provider(to)
-            return provider.encode(to, messages, tools, tool_choice=tool_choice, max_output_tokens=max_output_tokens)
+            provider, fitted = self._provider(to), self._windows.fitted(to, messages, tools)
+            to = self._windows.told(to)
+            return provider.encode(to, fitted, tools, tool_choice=tool_choice, max_output_tokens=max_output_tokens)
+
+        def shorten(to: Endpoint, error: ContextTooLong) -> bool:
+            return self._windows.too_long(to, self._windows.fitted(to, messages, tools), tools, error)
 
         call = _Call(
             endpoints=(endpoint, *endpoint.alternatives),
             encode=encode,
+            shorten=shorten,
             purpose=purpose,
             retries=retries,
             deadline=time.monotonic() + timeout_s,
@@ -167,6 +175,14 @@ class Gateway:
         future = self._loop.start(self._answer(call, timeout_s))
         future.add_done_callback(progress.end)
         return secrets.clean_reply(_wait(future, progress, cancellation, on_progress, on_sent))
+
+    def fitted(self, endpoint: Endpoint, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> list[Message]:
+        """So much of a conversation as this endpoint's model can read: what a call to it would send."""
+        return self._windows.fitted(endpoint, messages, tools)
+
+    def room(self, endpoint: Endpoint, tools: Sequence[ToolSpec]) -> int:
+        """Tokens of a conversation that its model can read beside the tools."""
+        return self._windows.room(endpoint, tools)
 
     def stats(self, endpoint: Endpoint) -> EndpointStats:
         limiter = self._limiters.get(endpoint.place)
@@ -229,10 +245,10 @@ class Gateway:
         errors: list[AdapterError] = []
         for endpoint in choice.order:
             try:
-                reply = await self._once(call, endpoint, last=endpoint is choice.order[-1])
-            except RequestRefused:
-                raise
+                reply = await self._fitting(call, endpoint, last=endpoint is choice.order[-1])
             except AdapterError as error:
+                if isinstance(error, RequestRefused) and not isinstance(error, ContextTooLong):
+                    raise
                 call.tries += 1
                 errors.append(error)
             else:
@@ -240,6 +256,18 @@ class Gateway:
                 told = " ".join(map(str, errors))
                 return replace(reply, retries=call.tries, refused=call.refused, waited_ms=waited_ms, detour=told)
         raise _together(errors)
+
+    async def _fitting(self, call: _Call, endpoint: Endpoint, *, last: bool) -> Reply:
+        """What is longer than the model can read is shortened and asked again, for as long as that can be done."""
+        while True:
+            try:
+                return await self._once(call, endpoint, last=last)
+            except ContextTooLong as error:
+                if not await asyncio.to_thread(call.shorten, endpoint, error):
+                    raise
+                call.tries += 1
+                del call.bodies[endpoint.place]
+                await asyncio.to_thread(call.body, endpoint)
 
     async def _once(self, call: _Call, endpoint: Endpoint, *, last: bool) -> Reply:
         limiter = self._limiter(endpoint)

@@ -74,8 +74,9 @@ class Quiet:
 
 @dataclass(slots=True)
 class Conversation:
-    """Grows message by message. `on_reply` accounts for each answer and may raise to end it all; `around` is entered
-    before each call, and may raise instead of it."""
+    """Grows message by message; each request has so much of it as the model can read. `on_reply` accounts for each
+    answer and may raise to end it all; `around` is entered before each
+    call, and may raise instead of it."""
 
     endpoint: Endpoint
     tools: tuple[ToolSpec, ...]
@@ -93,8 +94,9 @@ class Conversation:
         """The next answer, already part of the conversation. What people said meanwhile is in the request."""
         for text in self.inbox.news():  # behind the results of the last turn's calls, as both kinds of service want it
             self.tell(text)
-        with self.around(self.messages, self.tools, self.clock.left):
-            reply = self._complete()
+        messages = get_gateway().fitted(self.endpoint, self.messages, self.tools)
+        with self.around(messages, self.tools, self.clock.left):
+            reply = self._complete(messages)
             self.on_reply(reply)
         self.inbox.answered(reply)
         if reply.finish_reason == "content_filter":
@@ -102,12 +104,12 @@ class Conversation:
         self.messages.append(Message("assistant", reply.text, reply.tool_calls))
         return reply
 
-    def _complete(self) -> Reply:
+    def _complete(self, messages: Sequence[Message]) -> Reply:
         timeout = min(CALL_TIMEOUT_S, self.clock.left())
         try:
             return get_gateway().complete(
                 self.endpoint,
-                self.messages,
+                messages,
                 self.tools,
                 purpose=self.purpose,
                 timeout_s=timeout,

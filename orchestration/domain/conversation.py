@@ -93,6 +93,7 @@ class Endpoint:
     Prices are USD per million tokens. `max_concurrent` is a hard cap; None lets the gateway find the limit.
     `request_delay_ms` is where the limiter starts once the service asks for fewer requests without saying how many.
     `roles` are who may use it, empty for everybody. `alternatives` are asked where this one cannot answer.
+    `context_window` is what an operator says of the model; None: it is known by the model's name, or learned.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Endpoint:
     roles: str = ""
     request_delay_ms: int = 0
     alternatives: tuple[Endpoint, ...] = ()
+    context_window: int | None = None
 
     @property
     def place(self) -> str:

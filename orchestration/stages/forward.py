@@ -8,7 +8,7 @@ import hmac
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -25,7 +25,7 @@ from orchestration.adapters.serving.application import Application
 from orchestration.adapters.serving.server import serving
 from orchestration.adapters.serving.shape import Question, Refusal, Trouble
 from orchestration.agents.conversation import CALL_TIMEOUT_S, OutOfTime
-from orchestration.domain.conversation import Reply
+from orchestration.domain.conversation import Message, Reply
 from orchestration.domain.endpoints import ModelRole
 from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.states import AttemptStatus
@@ -106,6 +106,7 @@ class Line:
         on = copy.copy(self._attempt)
         on.reserved_tokens, on.reserved_usd = 0, Decimal(0)
         spending = Spending(on, self._swarm, hung_up)
+        question = replace(question, messages=tuple(self._fitted(question)))
         with self._turn(hung_up), spending.call(self._endpoint, question.messages, question.tools, self._left):
             reply = self._complete(question, hung_up)
             granted = self._report.answered(reply, on)
@@ -113,6 +114,10 @@ class Line:
                 most = config_of(self._swarm).max_total_steps
                 raise AdapterError(Failure.BUDGET, f"The swarm's limit of {most} tool calls is used up.")
             return replace(reply, tool_calls=reply.tool_calls[:granted])
+
+    def _fitted(self, question: Question) -> Sequence[Message]:
+        """An agent that does not know the model's window keeps its instruction and its latest turns."""
+        return get_gateway().fitted(self._endpoint, question.messages, question.tools)
 
     def _complete(self, question: Question, hung_up: Cancellation) -> Reply:
         most = question.max_output_tokens

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from orchestration.adapters.cancellation import Cancellation
-from orchestration.adapters.gateway import RetryPolicy
+from orchestration.adapters.gateway import RetryPolicy, get_gateway
 from orchestration.adapters.git.store import BareRepository
 from orchestration.agents import planner
 from orchestration.agents.conversation import Clock, Conversation
@@ -18,6 +18,7 @@ from orchestration.domain import context, graph
 from orchestration.domain.conversation import Message
 from orchestration.domain.endpoints import ModelRole
 from orchestration.domain.errors import AdapterError, Failure
+from orchestration.domain.fitting import tokens
 from orchestration.domain.planning import PlannedTask, SubmittedPlan
 from orchestration.domain.retries import MAX_LOST, GiveUp, after_loss
 from orchestration.domain.states import IterationStatus
@@ -106,7 +107,7 @@ def ask(
         on_reply=lambda reply: book(swarm, reply, on=iteration),
         around=partial(Spending(iteration, swarm, cancellation).call, endpoint),
     )
-    conversation.messages = _opening(standing, iteration, store, tip)
+    conversation.messages = _opening(standing, iteration, store, tip, get_gateway().room(endpoint, PLANNER_TOOLS))
     conversation.inbox = ear = Ear(swarm, standing.parent, iteration)
     ear.told(standing.unheard)
     release_connection()
@@ -137,8 +138,9 @@ def lost_too_often(standing: Standing) -> str:
     return f"The planner ended without an answer.{decision.reason}" if isinstance(decision, GiveUp) else ""
 
 
-def _opening(standing: Standing, iteration: PlanIteration, store: BareRepository, tip: str) -> list[Message]:
-    """The last conversation and what is new; or a new one that begins with all parts and the scratchpads."""
+def _opening(standing: Standing, iteration: PlanIteration, store: BareRepository, tip: str, room: int) -> list[Message]:
+    """The last conversation and what is new; or, where half of the `room` in the model's window would be gone with
+    that, a new one that begins with all parts and the scratchpads."""
     handoffs = list(standing.handoffs)
     iteration.handoffs_seen = len(handoffs)
     seen = standing.last.handoffs_seen if standing.last else 0
@@ -147,7 +149,8 @@ def _opening(standing: Standing, iteration: PlanIteration, store: BareRepository
     parts = briefing.planner_parts(standing, store, tip, before.get(briefing.TIP, ""), handoffs[seen:])
     told = context.compose(parts, before if old else {})
     text = briefing.for_planner_again(standing, told.text)
-    if not old or context.size(old) + len(text) > context.MAX_CHARACTERS:
+    goes_on = [*old, Message("user", text)]
+    if not old or context.size(goes_on) > context.MAX_CHARACTERS or tokens(goes_on) > room // 2:
         told = context.compose(parts, {})
         text = briefing.for_planner_first(standing, tip, told.text)
         old = [Message("system", briefing.planner_system(standing))]

@@ -39,6 +39,7 @@ def endpoint_of(row: ModelEndpoint, config: SwarmConfig) -> Endpoint:
         weight=row.weight,
         roles=row.roles,
         request_delay_ms=config.request_delay_ms,
+        context_window=row.context_window,
     )
 
 

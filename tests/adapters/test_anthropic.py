@@ -10,13 +10,14 @@ import httpx
 import orjson
 import pytest
 
-from orchestration.adapters.llm.anthropic import MAX_OUTPUT_TOKENS, Anthropic
+from orchestration.adapters.llm.anthropic import Anthropic
 from orchestration.adapters.llm.failures import Busy, ContentRefused, ContextTooLong, RequestRefused
 from orchestration.adapters.llm.keys import Key
 from orchestration.adapters.llm.messages_draft import MessagesDraft
 from orchestration.demo.service import Answer, ScriptedService
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolCall, ToolSpec, Usage
 from orchestration.domain.errors import AdapterError, Failure
+from orchestration.domain.windows import LONGEST_ANSWER
 
 SECRET = "sk-ant-very-secret-value"
 SYSTEM = Message("system", "You work.")
@@ -54,7 +55,7 @@ def shape(body: dict[str, Any]) -> list[tuple[str, list[str]]]:
 def test_the_system_prompt_stands_apart_and_a_limit_is_always_told():
     body = encode(SYSTEM, TASK)
     assert body["system"] == [{"type": "text", "text": "You work.", **CACHED}]
-    assert (body["model"], body["max_tokens"], body["stream"]) == ("m-1", MAX_OUTPUT_TOKENS, True)
+    assert (body["model"], body["max_tokens"], body["stream"]) == ("m-1", LONGEST_ANSWER, True)
     assert encode(TASK, max_output_tokens=99)["max_tokens"] == 99
     assert "system" not in encode(TASK)
 

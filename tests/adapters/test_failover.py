@@ -82,7 +82,6 @@ def test_what_is_the_endpoints_fault_is_asked_of_the_next_one_at_once(pair: Pair
     "bad",
     [
         Answer(status=400, error={"message": "bad tools"}),
-        Answer(status=400, error={"code": "context_length_exceeded"}),
         Answer(status=400, error={"code": "content_filter"}),
     ],
 )

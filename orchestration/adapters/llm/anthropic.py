@@ -13,10 +13,9 @@ from orchestration.adapters.llm.exchange import HttpProvider, arguments_of, dump
 from orchestration.adapters.llm.keys import Key
 from orchestration.adapters.llm.messages_draft import MessagesDraft
 from orchestration.domain.conversation import Endpoint, Message, ToolCall, ToolSpec
+from orchestration.domain.windows import answer_room, known_window
 
 VERSION = "2023-06-01"
-MAX_OUTPUT_TOKENS = 8192  # the service wants a number; every current model accepts this one
-
 _CACHED = {"cache_control": {"type": "ephemeral"}}
 _CHOICES = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
 _VALID_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -43,9 +42,10 @@ class Anthropic(HttpProvider):
         tool_choice: str | None,
         max_output_tokens: int | None,
     ) -> bytes:
+        room = answer_room(endpoint.context_window or known_window(endpoint.model))
         body: dict[str, Any] = {
             "model": endpoint.model,
-            "max_tokens": max_output_tokens or MAX_OUTPUT_TOKENS,
+            "max_tokens": min(max_output_tokens or room, room),  # the service wants a number
             "stream": True,
         }
         system = [message.text for message in messages if message.role == "system" and message.text.strip()]

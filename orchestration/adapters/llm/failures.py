@@ -29,9 +29,12 @@ _QUOTA = {
     "exceeded_current_quota_error",
 }
 _TOO_LONG = re.compile(
-    r"context.?(length|window|size)|maximum context|prompt is too long|too many (input )?tokens|input is too long",
+    r"context.?(length|window|size|limit)|maximum (context|prompt length|number of tokens)|(prompt|input) is too long"
+    r"|too many (input )?tokens|too large for model|reduce the length|max_new_tokens.{0,9} must be"
+    r"|longer than the model",
     re.IGNORECASE,
 )
+_TOO_LARGE = re.compile(r"request too large", re.IGNORECASE)  # for what a minute allows: waiting would not help
 _NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)
 _REFUSED_CONTENT = {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
 _KIND_STATUS = {
@@ -64,7 +67,11 @@ class RequestRefused(AdapterError):
 
 
 class ContextTooLong(RequestRefused):
-    """The conversation is larger than the model's window: shorten it and ask again."""
+    """The conversation is larger than the model's window: shorten it and ask again. `said` are the service's words."""
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
 
 
 class ContentRefused(RequestRefused):
@@ -192,6 +199,9 @@ def _from_status(
     if status == 402 or (quota and status in {400, 403, 429}):
         message = f"{place(endpoint)} has no credit left ({status}{said}); pay or raise its limit, then go on."
         return AdapterError(Failure.BUDGET, message)
+    if _is_too_long(status, error):
+        message = f"The conversation is too long for {endpoint.model} at {place(endpoint)} ({status}{said})."
+        return ContextTooLong(message, said)
     if status == 429:
         message = f"{place(endpoint)} asks for fewer requests ({status}{said})."
         return Busy(message, retry_after_s=retry_after_s, rate_limited=True)
@@ -208,21 +218,17 @@ def _client_error(endpoint: Endpoint, status: int, said: str, error: Mapping[str
     if status == 404:
         return permanent(endpoint, f"knows no model {endpoint.model} at {_path(endpoint)} ({status}{said})")
     if _REFUSED_CONTENT & {str(error.get("code")), str(error.get("type"))}:
-        return ContentRefused(
-            f"{place(endpoint)} will not answer this; its content filter refused it ({status}{said})."
-        )
-    if status in {400, 413, 422} and _is_too_long(status, error):
-        return ContextTooLong(
-            f"The conversation is too long for {endpoint.model} at {place(endpoint)} ({status}{said})."
-        )
+        return ContentRefused(place(endpoint), f" ({status}{said})")
     if status in {408, 409, 425}:
         return transient(endpoint, f"did not take the request this time ({status}{said})")
     return RequestRefused(f"{place(endpoint)} refused the request ({status}{said}).")
 
 
 def _is_too_long(status: int, error: Mapping[str, Any]) -> bool:
-    words = f"{error.get('code')} {error.get('message')}"
-    return status == 413 or bool(_TOO_LONG.search(words))
+    words = f"{error.get('code')} {error.get('type')} {error.get('message')}"
+    if status == 429:
+        return bool(_TOO_LARGE.search(words))
+    return status == 413 or (status in {400, 422, 500} and bool(_TOO_LONG.search(words)))
 
 
 def _path(endpoint: Endpoint) -> str:

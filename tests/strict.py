@@ -1,0 +1,75 @@
+"""Judges requests as the strictest services do: a call without its result, or a result without its call, is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from orchestration.adapters.llm import Provider
+from orchestration.adapters.llm.anthropic import Anthropic
+from orchestration.adapters.llm.openai import OpenAI
+from orchestration.domain.conversation import Endpoint, Message, ToolSpec
+
+PROVIDERS: Mapping[str, Provider] = {"openai": OpenAI(), "anthropic": Anthropic()}
+OPENAI_ROLES = {"system", "user", "assistant", "tool"}
+
+
+def encoded(kind: str, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> Mapping[str, Any]:
+    endpoint = Endpoint("e", kind, "http://127.0.0.1/v1", "m")  # type: ignore[arg-type]
+    body = PROVIDERS[kind].encode(endpoint, messages, tools, tool_choice=None, max_output_tokens=None)
+    found: Mapping[str, Any] = orjson.loads(body)
+    return found
+
+
+def complaint(kind: str, body: Mapping[str, Any]) -> str:
+    """What is wrong with the request's messages; empty: nothing."""
+    return _openai(body["messages"]) if kind == "openai" else _anthropic(body["messages"])
+
+
+def _openai(messages: Sequence[Mapping[str, Any]]) -> str:
+    due: list[str] = []
+    for number, message in enumerate(messages):
+        if message["role"] == "tool":
+            if message["tool_call_id"] not in due:
+                return f"messages[{number}] answers no call of the assistant's message before it"
+            due.remove(message["tool_call_id"])
+        elif due:
+            return f"messages[{number}] comes before the results of {due}"
+        else:
+            due = [call["id"] for call in message.get("tool_calls", ())]
+            if wrong := _said(message, due):
+                return f"messages[{number}] {wrong}"
+    if due:
+        return f"the results of {due} are missing"
+    return "" if messages and messages[-1]["role"] in {"user", "tool"} else "the last message is not for the model"
+
+
+def _said(message: Mapping[str, Any], calls: Sequence[str]) -> str:
+    arguments = [json.loads(call["function"]["arguments"]) for call in message.get("tool_calls", ())]
+    if message["role"] not in OPENAI_ROLES or (calls and message["role"] != "assistant"):
+        return "has a role that cannot say this"
+    if len(set(calls)) != len(calls) or not all(isinstance(one, dict) for one in arguments):
+        return "has two calls of one id, or arguments that are no object"
+    return "" if calls or isinstance(message["content"], str) else "says nothing"
+
+
+def _anthropic(messages: Sequence[Mapping[str, Any]]) -> str:
+    due: list[str] = []
+    used: set[str] = set()
+    for number, message in enumerate(messages):
+        blocks = message["content"]
+        if message["role"] != ("user", "assistant")[number % 2]:
+            return f"messages.{number}: roles must alternate between user and assistant, and begin with user"
+        if not blocks or any(block["type"] == "text" and not block["text"].strip() for block in blocks):
+            return f"messages.{number}: text must not be empty"
+        answered = [block["tool_use_id"] for block in blocks[: len(due)] if block["type"] == "tool_result"]
+        if sorted(answered) != sorted(due) or any(block["type"] == "tool_result" for block in blocks[len(due) :]):
+            return f"messages.{number}: tool_use without tool_result first in the next message, or the other way round"
+        due = [block["id"] for block in blocks if block["type"] == "tool_use"]
+        if len(set(due)) != len(due) or used & set(due):
+            return f"messages.{number}: tool_use ids must be unique"
+        used |= set(due)
+    return f"messages: {due} have no tool_result" if due or len(messages) % 2 == 0 else ""
