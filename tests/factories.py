@@ -21,6 +21,7 @@ from orchestration.models import (
     CheckRun,
     Delivery,
     Event,
+    GateRun,
     Handoff,
     Membership,
     MergeEntry,
@@ -159,6 +160,14 @@ def make_entry(attempt: Attempt | None = None, **fields: Any) -> MergeEntry:
     return MergeEntry.objects.create(
         swarm=attempt.subtask.swarm, subtask=attempt.subtask, attempt=attempt, **given | fields
     )
+
+
+def make_gate(swarm: Swarm, *entries: MergeEntry, **fields: Any) -> GateRun:
+    given: dict[str, Any] = {"status": "green", "why": "to land these together", "commit": SHA, "tip": SHA}
+    given |= {"tree": f"{next(_number):040x}", "definition": "d" * 64, "duration_ms": 1234}
+    if fields.get("status") not in {"waiting", "running"}:
+        given["finished_at"] = timezone.now()
+    return GateRun.objects.create(swarm=swarm, entries=[one.public_id for one in entries], **given | fields)
 
 
 def make_handoff(attempt: Attempt, **fields: Any) -> Handoff:

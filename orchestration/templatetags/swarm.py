@@ -89,6 +89,12 @@ def since(when: datetime | None) -> SafeString:
 
 
 @register.filter
+def until(when: datetime) -> SafeString:
+    """How long it is still to come, counting."""
+    return _time(when, words.duration((when - timezone.now()).total_seconds()), "data-until")
+
+
+@register.filter
 def time_range(found: Range) -> str:
     return words.between(words.duration(found.low), words.duration(found.high))
 

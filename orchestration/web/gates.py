@@ -55,19 +55,19 @@ class Gates:
         return GateMode(self._swarm.config.get("gate") or GateMode.OFF)
 
     @cached_property
-    def _rows(self) -> list[GateRun]:
+    def rows(self) -> list[GateRun]:
         return list(GateRun.objects.filter(swarm=self._swarm).order_by("pk"))
 
     @cached_property
     def latest(self) -> list[Run]:
-        rows = self._rows[::-1][:MOST_RUNS]
+        rows = self.rows[::-1][:MOST_RUNS]
         artifacts = Artifact.objects.filter(swarm=self._swarm, sha256__in=[row.log_sha256 for row in rows])
         logs = dict(artifacts.values_list("sha256", "public_id")) if rows else {}
         return [Run(row, self._names(row), logs.get(row.log_sha256, "")) for row in rows]
 
     @property
     def earlier(self) -> int:
-        return len(self._rows) - len(self.latest)
+        return len(self.rows) - len(self.latest)
 
     @property
     def cap(self) -> str:
@@ -75,7 +75,7 @@ class Gates:
 
     def told(self, entry: MergeEntry) -> str:
         """What gates mean for one entry, in a sentence or two; nothing where none tried it."""
-        runs = [row for row in self._rows if entry.public_id in row.entries]
+        runs = [row for row in self.rows if entry.public_id in row.entries]
         if not runs:
             return ""
         said = [_tried(runs)]

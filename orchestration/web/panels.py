@@ -23,7 +23,9 @@ from orchestration.models import Attempt, CheckRun, Event, MergeEntry, PlanItera
 from orchestration.models.figures import executed
 from orchestration.reads.results import Fetch, fetch_of
 from orchestration.web import diagrams
+from orchestration.web import now as moments
 from orchestration.web import timeline as timelines
+from orchestration.web.activity import activity
 from orchestration.web.bars import Bar, bar
 from orchestration.web.gates import Gates
 from orchestration.web.limits import AtLimit, at_limit
@@ -32,7 +34,6 @@ from orchestration.web.shared import Shared
 from orchestration.web.talk import Talk
 from orchestration.web.words import counted, duration, span
 
-MOST_EVENTS = 50
 MOST_LISTED = 60
 MOST_ROWS = 40
 MOST_LANDED = 5
@@ -170,6 +171,11 @@ class SwarmPanels:
             wait = duration((self.swarm.plan_not_before - self.now).total_seconds())
             return f"The planner's last call failed; it is asked again in {wait}."
         return ""
+
+    @property
+    def happening(self) -> str:
+        rows = (self.subtasks, self.live, self.entries, self.gates.rows)
+        return moments.told(moments.Moment(self.swarm.status, bool(self.planner), *rows))
 
     @cached_property
     def fetch(self) -> Fetch | None:
@@ -317,7 +323,7 @@ class SwarmPanels:
 
     @cached_property
     def events(self) -> list[Event]:
-        return list(Event.objects.filter(swarm=self.swarm).order_by("-seq")[:MOST_EVENTS])
+        return activity(self.swarm, self.entries)
 
     @cached_property
     def shared(self) -> Shared:

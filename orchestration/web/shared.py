@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from orchestration.domain.sharing import describe
 from orchestration.models import Artifact, SharedResult, Subtask, Swarm
+from orchestration.stages.keeping import TRANSCRIPT
 
 MOST = 30
 MOST_CHARACTERS = 3000  # of a value
@@ -62,6 +63,15 @@ class Shared:
     @property
     def artifacts(self) -> list[Artifact]:
         return self._artifacts[:MOST]
+
+    @property
+    def made(self) -> list[Artifact]:
+        """By agents and checks; transcripts come by themselves, one an attempt."""
+        return [one for one in self.artifacts if one.type != TRANSCRIPT]
+
+    @property
+    def transcripts(self) -> list[Artifact]:
+        return [one for one in self.artifacts if one.type == TRANSCRIPT]
 
     @property
     def has_more_artifacts(self) -> bool:

@@ -172,7 +172,7 @@ _SPECIAL: Mapping[str, Callable[[Facts], str]] = {
     "artifact.saved": lambda facts: f"The artifact {facts.get('name', '')} was saved",
 }
 _TABLES = (
-    (_GATE, "A gate {what}"),
+    (_GATE, "{gate} {what}"),
     (_MESSAGE, "The message {what}{to}"),
     (_PUBLICATION, "{what}"),
     (_SWARM, "{what}"),
@@ -190,7 +190,8 @@ def subject_and_sentence(kind: str, facts: Facts) -> str:
         if kind in table:
             name = facts.get("name", "A subtask")
             to = f" to {facts.get('name') or 'the planner'}"
-            return shape.format(what=table[kind], name=name, number=facts.get("number", ""), to=to)
+            gate = f"The gate of {facts['name']}" if facts.get("name") else "A gate"
+            return shape.format(what=table[kind], name=name, number=facts.get("number", ""), to=to, gate=gate)
     raise KeyError(kind)
 
 

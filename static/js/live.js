@@ -18,9 +18,12 @@
     return rest ? `${whole} ${unit} ${rest} ${next[0]}` : `${whole} ${unit}`;
   }
   function refreshTimes() {
-    for (const element of document.querySelectorAll("time[data-ago], time[data-since]")) {
-      const seconds = Math.max(0, Math.floor((Date.now() - Date.parse(element.dateTime)) / 1000));
-      const words = element.dataset.since !== undefined
+    for (const element of document.querySelectorAll("time[data-ago], time[data-since], time[data-until]")) {
+      const passed = Math.floor((Date.now() - Date.parse(element.dateTime)) / 1000);
+      const seconds = Math.max(0, passed);
+      const words = element.dataset.until !== undefined
+        ? duration(Math.max(0, -passed))
+        : element.dataset.since !== undefined
         ? duration(seconds)
         : seconds < 5 ? "now" : `${duration(seconds).split(" ").slice(0, 2).join(" ")} ago`;
       if (element.textContent !== words) element.textContent = words;

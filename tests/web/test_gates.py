@@ -6,10 +6,9 @@ import re
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from orchestration.adapters import storage
-from orchestration.models import Artifact, GateRun, MergeEntry, Repository, Swarm
+from orchestration.models import Artifact, MergeEntry, Repository, Swarm
 from orchestration.web.gates import FLAKE, INNOCENT, MOST_RUNS, Gates
 from tests import factories as make
 from tests.web.conftest import House
@@ -21,12 +20,7 @@ def entry(swarm: Swarm, name: str, **fields: Any) -> MergeEntry:
     return make.make_entry(make.make_attempt(make.make_subtask(swarm, name=name), status="complete"), **fields)
 
 
-def run(swarm: Swarm, *entries: MergeEntry, **fields: Any) -> GateRun:
-    given: dict[str, Any] = {"status": "green", "why": "to land these together", "commit": make.SHA, "tip": make.SHA}
-    given |= {"tree": f"{GateRun.objects.count():040x}", "definition": "d" * 64, "duration_ms": 1234}
-    if fields.get("status") not in {"waiting", "running"}:
-        given["finished_at"] = timezone.now()
-    return GateRun.objects.create(swarm=swarm, entries=[one.public_id for one in entries], **given | fields)
+run = make.make_gate
 
 
 def page_of(house: House, swarm: Swarm) -> str:

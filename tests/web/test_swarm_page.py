@@ -9,7 +9,8 @@ import pytest
 from django.utils import timezone
 
 from orchestration.models import Subtask, Swarm
-from orchestration.web.panels import MOST_EVENTS, MOST_LISTED, MOST_ROWS, SwarmPanels
+from orchestration.web.activity import MOST_EVENTS
+from orchestration.web.panels import MOST_LISTED, MOST_ROWS, SwarmPanels
 from tests import factories as make
 from tests.web import scenes
 from tests.web.conftest import House
