@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import ROUND_UP, Decimal
@@ -33,6 +33,7 @@ from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.scheduling import passed
 from orchestration.domain.states import ATTEMPT_LIVE, IterationStatus, SwarmStatus
 from orchestration.models import Attempt, ModelCall, ModelEndpoint, PlanIteration, Repository, Swarm
+from orchestration.models.prepared import PreparedRead, PreparedUpdate, insert
 from orchestration.stages.leases import release_connection
 from orchestration.stages.rows import config_of
 from orchestration.stages.transition import Superseded, moves, status_of
@@ -85,19 +86,16 @@ def book(swarm: Swarm, reply: Reply, *, on: Spender, calls: Calls | None = None,
     How many of the answer's tool calls may run: they are counted here, before they do. `seen`: of the spender's row.
     """
     reply, wanted = plausible(reply), calls.wanted if calls else 0
-    tokens = reply.usage.input_tokens + reply.usage.output_tokens
-    spent: dict[str, Any] = {"tokens": F("tokens") + tokens, "cost_usd": F("cost_usd") + reply.cost_usd}
-    if wanted:
-        spent["tool_calls"] = F("tool_calls") + wanted
+    spent = {"tokens": reply.usage.input_tokens + reply.usage.output_tokens, "usd": reply.cost_usd}
     with transaction.atomic(savepoint=False):
         freed = _take_back(on)
-        _row(on).update(steps=F("steps") + 1, **spent, **seen)
+        _spend[type(on)](pk=on.pk, calls=wanted, **spent, **seen)
         _record_call(swarm, reply, on)
-        rows = Swarm.objects.filter(pk=swarm.pk)
-        within = rows.filter(tool_calls__lte=calls.most - wanted) if calls and wanted else rows
-        if within.update(**spent, **freed) or not calls:
+        booked = {"pk": swarm.pk, "freed_tokens": freed.tokens, "freed_usd": freed.usd, **spent}
+        most = calls.most - wanted if calls and wanted else None
+        if _spend_of_swarm(calls=wanted, most=most, **booked) or not calls:
             return wanted
-        return _book_in_part(swarm, on, calls, spent | freed)
+        return _book_in_part(swarm, on, calls, booked)
 
 
 def _book_in_part(swarm: Swarm, on: Spender, calls: Calls, booked: dict[str, Any]) -> int:
@@ -105,13 +103,43 @@ def _book_in_part(swarm: Swarm, on: Spender, calls: Calls, booked: dict[str, Any
     row = Swarm.objects.select_for_update(no_key=True).get(pk=swarm.pk)
     granted = max(0, min(calls.wanted, config_of(row).max_total_steps - row.tool_calls))
     _row(on).update(tool_calls=F("tool_calls") - (calls.wanted - granted))
-    Swarm.objects.filter(pk=swarm.pk).update(**booked | {"tool_calls": F("tool_calls") + granted})
+    _spend_of_swarm(calls=granted, most=None, **booked)
     return granted
+
+
+def _plus(tokens: int, usd: Decimal, calls: int) -> dict[str, Any]:
+    return {"tokens": F("tokens") + tokens, "cost_usd": F("cost_usd") + usd, "tool_calls": F("tool_calls") + calls}
+
+
+def _less(tokens: int, usd: Decimal) -> dict[str, Any]:
+    return {"reserved_tokens": F("reserved_tokens") - tokens, "reserved_usd": F("reserved_usd") - usd}
+
+
+_spend: Mapping[type[Spender], PreparedUpdate] = {
+    Attempt: PreparedUpdate(
+        lambda pk, tokens, usd, calls, **seen: (
+            Attempt.objects.filter(pk=pk),
+            {"steps": F("steps") + 1, **_plus(tokens, usd, calls), **seen},
+        )
+    ),
+    PlanIteration: PreparedUpdate(
+        lambda pk, tokens, usd, calls, **seen: (
+            PlanIteration.objects.filter(pk=pk),
+            {"steps": F("steps") + 1, **_plus(tokens, usd, calls), **seen},
+        )
+    ),
+}
+_spend_of_swarm = PreparedUpdate(
+    lambda pk, tokens, usd, calls, most, freed_tokens, freed_usd: (
+        Swarm.objects.filter(pk=pk) if most is None else Swarm.objects.filter(pk=pk, tool_calls__lte=most),
+        _plus(tokens, usd, calls) | _less(freed_tokens, freed_usd),
+    )
+)
 
 
 def _record_call(swarm: Swarm, reply: Reply, on: Spender) -> None:
     attempt = on if isinstance(on, Attempt) else None
-    ModelCall.objects.create(
+    call = ModelCall(
         swarm=swarm,
         attempt=attempt,
         endpoint_id=_answered_by(reply, swarm),
@@ -126,6 +154,7 @@ def _record_call(swarm: Swarm, reply: Reply, on: Spender) -> None:
         refused=reply.refused,
         waited_ms=reply.waited_ms,
     )
+    insert([call])
 
 
 _endpoints: dict[str, int] = {}  # those that answered: their calls protect them from being deleted
@@ -139,6 +168,10 @@ def _answered_by(reply: Reply, swarm: Swarm) -> int:
             return swarm.endpoint_id
         _endpoints[reply.endpoint_id] = found
     return _endpoints[reply.endpoint_id]
+
+
+_LIMITS = ("config", "stopped_by", "tool_calls", "repository__monthly_budget_usd")
+_limits = PreparedRead(lambda pk: Swarm.objects.filter(pk=pk).values_list(*_LIMITS))
 
 
 class Spending:
@@ -192,8 +225,7 @@ class Spending:
     def _unbound(self) -> bool:
         """Without a lock: a budget that is set after this look binds the next call. What is in flight holds nothing
         back then, and is booked like all else."""
-        fields = ("config", "stopped_by", "tool_calls", "repository__monthly_budget_usd")
-        config, stopped_by, calls, month = Swarm.objects.values_list(*fields).get(pk=self._swarm.pk)
+        [(config, stopped_by, calls, month)] = _limits(pk=self._swarm.pk)
         limits = SwarmConfig.model_validate(config)
         budgets = (limits.budget_usd, limits.budget_tokens, month)
         return not stopped_by and calls < limits.max_total_steps and budgets == (None, None, None)
@@ -210,8 +242,7 @@ class Spending:
             return
         with transaction.atomic():
             freed = _take_back(self._on)
-            if freed:
-                Swarm.objects.filter(pk=self._swarm.pk).update(**freed)
+            Swarm.objects.filter(pk=self._swarm.pk).update(**_less(freed.tokens, freed.usd))
 
 
 def nothing_begins(swarm: Swarm) -> str:
@@ -306,14 +337,14 @@ def _hold_back(on: Spender, swarm: Swarm, amount: Amount) -> None:
     Swarm.objects.filter(pk=swarm.pk).update(**more)
 
 
-def _take_back(on: Spender) -> dict[str, Any]:
-    """The swarm's part of it, to be written in the same transaction; empty where it was freed by somebody else."""
-    tokens, usd = on.reserved_tokens, on.reserved_usd
-    if not tokens:
-        return {}
+def _take_back(on: Spender) -> Amount:
+    """What the swarm's row has to give back in the same transaction; nothing where somebody else freed it."""
+    held = Amount(on.reserved_tokens, on.reserved_usd)
+    if not held.tokens:
+        return Amount()
     on.reserved_tokens, on.reserved_usd = 0, Decimal(0)
-    less = {"reserved_tokens": F("reserved_tokens") - tokens, "reserved_usd": F("reserved_usd") - usd}
-    return less if _row(on).filter(reserved_tokens__gte=tokens).update(**less) == 1 else {}
+    rows = _row(on).filter(reserved_tokens__gte=held.tokens)
+    return held if rows.update(**_less(held.tokens, held.usd)) == 1 else Amount()
 
 
 def _row(on: Spender) -> Any:

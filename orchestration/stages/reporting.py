@@ -15,6 +15,7 @@ from orchestration.domain.conversation import Reply, ToolCall, parse_arguments
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.texts import first_line
 from orchestration.models import Attempt, Step, Swarm
+from orchestration.models.prepared import insert
 from orchestration.stages import keeping
 from orchestration.stages.accounting import Calls, book, plausible
 from orchestration.stages.leases import release_connection
@@ -113,7 +114,7 @@ class AttemptReport:
         if self._waiting:
             if self._shared:
                 self._renumber()
-            Step.objects.bulk_create(self._waiting)
+            insert(self._waiting)
         self._waiting = []
         self._last_sign = time.monotonic()
 

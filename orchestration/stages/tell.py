@@ -23,6 +23,7 @@ from orchestration.domain.states import (
 from orchestration.domain.steering import message_told, said
 from orchestration.domain.texts import first_line
 from orchestration.models import Attempt, Delivery, Message, PlanIteration, Subtask, Swarm, User
+from orchestration.models.prepared import PreparedRead
 from orchestration.stages.family import descendants
 from orchestration.stages.leases import release_connection
 from orchestration.stages.transition import Moves, Superseded, moves, status_of
@@ -84,6 +85,17 @@ def messages_for(swarm: Swarm, listener: Subtask | None) -> QuerySet[Delivery]:
     return rows.select_related("message__sender", "subtask").order_by("pk")
 
 
+_unheard = PreparedRead(
+    lambda listener, on: (
+        Delivery.objects.filter(subtask=listener)
+        .exclude(attempt=on)
+        .exclude(status=DeliveryStatus.EXPIRED)
+        .order_by()
+        .values_list("pk")
+    )
+)
+
+
 class Ear:
     """What one conversation hears: each message once, in the first request after it was sent."""
 
@@ -109,9 +121,9 @@ class Ear:
         return [message_told(one.message.author, one.message.text) for one in fresh]
 
     def _has_news(self) -> bool:
-        """Asked before every turn of every agent, and hardly ever so: without the rows that a message is read with."""
-        mine = Delivery.objects.filter(subtask=self._listener).exclude(attempt=self._on)
-        return mine.exclude(status=DeliveryStatus.EXPIRED).exclude(pk__in=self._taken).exists()
+        """Asked before every turn of every agent, and hardly ever so."""
+        listener = self._listener.pk if self._listener else None
+        return any(pk not in self._taken for (pk,) in _unheard(listener=listener, on=self._on.pk))
 
     def told(self, deliveries: Iterable[Delivery]) -> None:
         """These are part of the next request already."""

@@ -47,6 +47,7 @@ from orchestration.models import (
     Subtask,
     Swarm,
 )
+from orchestration.models.prepared import PreparedRead, PreparedUpdate, insert
 
 MAX_FACT = 1000  # characters of people's and agents' words in an event
 Row = Swarm | Subtask | Attempt | MergeEntry | GateRun | Publication | PlanIteration | Delivery | Question
@@ -62,6 +63,9 @@ _KIND: Mapping[type[models.Model], type[Status]] = {
     Delivery: DeliveryStatus,
     Question: QuestionStatus,
 }
+
+_count = PreparedUpdate(lambda pk, more: (Swarm.objects.filter(pk=pk), {"last_seq": F("last_seq") + more}))
+_counted = PreparedRead(lambda pk: Swarm.objects.filter(pk=pk).values_list("last_seq"))
 
 
 class Superseded(SwarmsiteError):
@@ -116,12 +120,14 @@ class Moves:
         """Numbers and stores the events; the swarm's row is locked from here to the commit."""
         if not self._events:
             return
-        Swarm.objects.filter(pk=self._swarm.pk).update(last_seq=F("last_seq") + len(self._events))
-        last = Swarm.objects.values_list("last_seq", flat=True).get(pk=self._swarm.pk)
+        _count(pk=self._swarm.pk, more=len(self._events))
+        [(last,)] = _counted(pk=self._swarm.pk)
         first = last - len(self._events) + 1
-        Event.objects.bulk_create(
-            Event(swarm=self._swarm, seq=first + offset, kind=kind, facts=facts)
-            for offset, (kind, facts) in enumerate(self._events)
+        insert(
+            [
+                Event(swarm=self._swarm, seq=first + offset, kind=kind, facts=facts)
+                for offset, (kind, facts) in enumerate(self._events)
+            ]
         )
 
         def tell() -> None:  # no partial: Django's log of a hook that fails asks for its name
