@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +25,7 @@ from orchestration.domain.validation import sentences
 ASK = "ask_human"
 MAX_PROSE = 3  # answers in a row without a tool call
 MAX_SAME_CALL = 8  # the same call in a row
+CIRCLE, IN_A_CIRCLE = 30, 3  # so many calls, of which no more than so few are different
 MAX_REFUSED_HANDOFFS = 2  # then the claim stands and our verdict with it
 
 USE_TOOLS = "Go on with the tools. When you are done, or cannot go on, call handoff."
@@ -63,8 +66,7 @@ class _Loop:
         self._report = report
         self._prose = 0
         self._refused = 0
-        self._last_call = ("", "")
-        self._repeats = 0
+        self._latest: deque[tuple[str, str]] = deque(maxlen=CIRCLE)
 
     def go_on(self, before: Resumption) -> None:
         """With the answer that it has waited for."""
@@ -180,10 +182,22 @@ class _Loop:
         return None
 
     def _note_repeat(self, call: ToolCall) -> None:
-        this = (call.name, call.arguments)
-        self._repeats = self._repeats + 1 if this == self._last_call else 1
-        self._last_call = this
-        if self._repeats >= MAX_SAME_CALL:
+        """Raises AdapterError where the agent gets nowhere: it need not use up its turns for that."""
+        self._latest.append((call.name, _plain(call)))
+        last = list(self._latest)[-MAX_SAME_CALL:]
+        name = call.name[:60]
+        if len(last) == MAX_SAME_CALL and len(set(last)) == 1:
             raise AdapterError(
-                Failure.PERMANENT, f"The agent made the same call of {call.name[:60]} {MAX_SAME_CALL} times in a row."
+                Failure.PERMANENT, f"The agent made the same call of {name} {MAX_SAME_CALL} times in a row."
             )
+        if len(self._latest) == CIRCLE and len(set(self._latest)) <= IN_A_CIRCLE:
+            times = f"{CIRCLE} calls in a row were {len(set(self._latest))} different ones, {name} among them"
+            raise AdapterError(Failure.PERMANENT, f"The agent went round in circles: its last {times}.")
+
+
+def _plain(call: ToolCall) -> str:
+    """The same for arguments that differ in their spaces or their order only."""
+    try:
+        return json.dumps(parse_arguments(call), sort_keys=True)
+    except InvalidInput:
+        return call.arguments

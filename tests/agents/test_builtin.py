@@ -174,6 +174,23 @@ def test_another_call_in_between_begins_the_count_anew(desk: Desk):
     assert desk.run([READ] * 7, WRITE, [READ] * 7, DONE) == MENDED
 
 
+def test_spaces_and_order_make_no_other_call(desk: Desk):
+    turns = [("read_file", '{"path": "a.py", "limit": 3}'), ("read_file", '{"limit":3,"path":"a.py"}')]
+    assert "the same call of read_file 8 times" in str(desk.fails(turns * 4))
+
+
+def test_going_round_in_circles_ends_with_the_reason(desk: Desk):
+    error = desk.fails([READ, ("glob", {"pattern": "*"}), WRITE] * 10)
+    assert str(error) == (
+        "The agent went round in circles: its last 30 calls in a row were 3 different ones, write_file among them."
+    )
+
+
+def test_checking_the_same_after_each_change_is_no_circle(desk: Desk):
+    rounds = [[("bash", {"command": "true"}), ("write_file", {"path": "a.py", "content": str(n)})] for n in range(20)]
+    assert desk.run([call for one in rounds for call in one], DONE) == MENDED
+
+
 def test_the_limit_of_turns_ends_it(desk: Desk):
     error = desk.fails(*[("bash", {"command": f"echo {number}"}) for number in range(9)], max_steps=5)
     assert (error.kind, str(error)) == (Failure.PERMANENT, "The agent did not hand off within 5 turns.")
