@@ -100,6 +100,25 @@ def test_clean_answers_quicken_an_unknown_pace_up_to_what_was_proven():
     assert pace.rate < 2.1
 
 
+def test_a_refusal_after_few_answers_halves_the_pace_and_does_not_stop_it():
+    pace = Pace()
+    for number in range(3):
+        pace.refused(now=NOW + number, hold_s=0.0, delay_s=1.0, first=True)
+        pace.answered()
+    assert pace.rate == pytest.approx(1.25 * 1.25 / 4 * 1.25)
+
+
+def test_an_idle_time_is_no_proof_of_a_slow_service():
+    pace = Pace()
+    pace.refused(now=NOW, hold_s=0.0, delay_s=1.0, first=True)
+    for number in range(20):
+        pace.start(NOW + 60 * number)
+        pace.answered()
+    rate = pace.rate
+    pace.refused(now=NOW + 1200, hold_s=0.0, delay_s=1.0, first=True)
+    assert pace.rate == rate / 2
+
+
 def test_refusals_of_one_burst_slow_down_once():
     pace = told(Pace(), 5, 0, "1s")
     for number in range(20):

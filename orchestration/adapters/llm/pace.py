@@ -13,6 +13,7 @@ LOW = 0.2  # of the limit: from here on calls are spread out
 LONGEST_HOLD_S = 300.0
 LEAST_RATE = 1 / 60  # a second: nobody is kept from asking for longer than a minute
 FASTEST = 1000.0  # a second: that is no limit any more
+ENOUGH = 10  # accepted calls that prove a rate; fewer say nothing of what the service takes
 
 # A little under what is told: clocks differ, and one refusal costs more than a late start.
 _START, _MOST = 0.97, 4.0
@@ -75,7 +76,7 @@ class Pace:
     limit: float = 0.0
     window_s: float = 0.0
     factor: float = _START
-    accepted: int = 0  # since the last refusal, which was at `counted_from`
+    accepted: int = 0  # one after the other since `counted_from`: the last refusal, or the last idle time
     counted_from: float = 0.0
     proven: float = 0.0  # what it accepted in a second between two refusals
 
@@ -92,7 +93,11 @@ class Pace:
         """A call starts now. What a late timer cost is made up for, an idle time is not."""
         if self.rate:
             interval = 1 / self.rate
-            self.next_at = (self.next_at if now - self.next_at < interval else now) + interval
+            if now - self.next_at < interval:
+                self.next_at += interval
+                return
+            self.next_at = now + interval
+            self.accepted, self.counted_from = 0, now  # an idle time proves nothing of what the service takes
 
     def heard(self, headers: Mapping[str, str], *, started: float, now: float) -> None:
         """From the headers of any answer; `started` is when its request was sent."""
@@ -113,9 +118,11 @@ class Pace:
         if self.told:
             self.factor = max(0.05, self.factor * 0.9)
             self._follow()
-        elif self.rate:
+        elif self.rate and self.accepted >= ENOUGH:
             self.proven = self.accepted / max(1.0, now - self.counted_from)
             self.rate = max(LEAST_RATE, min(self.rate * 0.7, self.proven * _START))
+        elif self.rate:
+            self.rate = max(LEAST_RATE, self.rate / 2)
         elif delay_s:
             self.rate = max(LEAST_RATE, 1 / delay_s)
         self.accepted, self.counted_from = 0, now
