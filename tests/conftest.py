@@ -62,6 +62,17 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, data
 hypothesis.settings.load_profile("ci" if IN_CI else "here")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quick_emptying() -> Iterator[None]:
+    from django.test import TransactionTestCase
+
+    from tests import emptying
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", emptying.empty)
+        yield
+
+
 def pytest_xdist_setupnodes() -> None:
     """A worker that inherited this would read the settings before it has a data directory of its own."""
     del os.environ["DJANGO_SETTINGS_MODULE"]
