@@ -24,7 +24,7 @@ from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.eventloop import LoopThread
 from orchestration.adapters.llm import Provider
 from orchestration.adapters.llm.anthropic import Anthropic
-from orchestration.adapters.llm.failures import Busy, ContextTooLong, RequestRefused, place
+from orchestration.adapters.llm.failures import Busy, ContextTooLong, NoCredit, RequestRefused, place
 from orchestration.adapters.llm.keys import read_key
 from orchestration.adapters.llm.limiter import EndpointStats, Limiter, first_limit
 from orchestration.adapters.llm.openai import OpenAI
@@ -323,7 +323,8 @@ def _together(errors: Sequence[AdapterError]) -> AdapterError:
     transient = [error for error in errors if error.transient]
     waits = [error.retry_after_s or 0.0 for error in transient if isinstance(error, Busy)]
     if not transient:
-        return AdapterError(errors[0].kind, message)
+        unpaid = any(isinstance(error, NoCredit) for error in errors)
+        return NoCredit(message) if unpaid else AdapterError(errors[0].kind, message)
     limited = all(isinstance(error, Busy) and error.rate_limited for error in transient)
     soonest = min(waits) if len(waits) == len(transient) else 0.0
     return Busy(message, retry_after_s=soonest, rate_limited=limited)

@@ -16,6 +16,7 @@ LEAST_ANSWER_TOKENS = 256  # where less than this is left, nothing useful can be
 class Budget(StrEnum):
     SWARM = "swarm"
     MONTH = "month"  # the repository's
+    SERVICE = "service"  # the model service's own
 
 
 class Unit(StrEnum):

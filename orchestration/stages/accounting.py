@@ -13,6 +13,7 @@ from django.db.models import F, Q, Sum
 from django.utils import timezone
 
 from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.llm.failures import NoCredit
 from orchestration.domain.budgets import (
     Amount,
     Ask,
@@ -46,6 +47,7 @@ MESSAGE_TOKENS = 8  # what a message takes beside its text
 TO_DO = {
     Budget.SWARM: "Raise it, then resume.",
     Budget.MONTH: "Raise it in the repository's settings or wait for the next month, then resume.",
+    Budget.SERVICE: "Then resume.",
 }
 
 Spender = Attempt | PlanIteration
@@ -189,11 +191,15 @@ class Spending:
     def call(
         self, endpoint: Endpoint, messages: Sequence[Message], tools: Sequence[ToolSpec], left: Callable[[], float]
     ) -> Iterator[None]:
-        """Around one call. Raises OverBudget; `left` raises when the caller has no more time to wait."""
+        """Around one call. Raises OverBudget, also where the service wants to be paid first; `left` raises when the
+        caller has no more time to wait."""
         self._reserve(_ask(endpoint, messages, tools), left)
         release_connection()
         try:
             yield
+        except NoCredit as error:
+            pause_at(self._swarm, Stop(str(error), Budget.SERVICE))
+            raise OverBudget(str(error)) from error
         finally:
             self._release()
 

@@ -52,8 +52,8 @@ class AtLimit:
 
 
 def at_limit(swarm: Swarm) -> list[AtLimit]:
-    """One for each budget of its own that it has; empty where no budget stopped it."""
-    if swarm.status != SwarmStatus.PAUSED or not swarm.stopped_by:
+    """One for each budget of its own that it has; empty where no budget of ours stopped it."""
+    if swarm.status != SwarmStatus.PAUSED or swarm.stopped_by in {"", Budget.SERVICE}:
         return []
     if swarm.stopped_by != Budget.SWARM:
         return [AtLimit()]

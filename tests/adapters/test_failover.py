@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestration.adapters.gateway import Gateway
-from orchestration.adapters.llm.failures import RequestRefused
+from orchestration.adapters.llm.failures import NoCredit, RequestRefused
 from orchestration.demo.service import Answer, ScriptedService
 from orchestration.domain.conversation import Endpoint, Usage
 from orchestration.domain.errors import Failure
@@ -122,6 +122,13 @@ def test_where_none_can_help_the_first_ones_reason_decides(pair: Pair):
     pair.script(Answer(status=402))
     pair.other_answer = Answer(status=401)
     assert (pair.refused().kind, pair.totals) == (Failure.BUDGET, (1, 1))
+
+
+@pytest.mark.parametrize(("first", "second"), [(402, 401), (401, 402)])
+def test_where_none_can_help_and_one_wants_to_be_paid_that_is_what_helps(pair: Pair, first: int, second: int):
+    pair.script(Answer(status=first))
+    pair.other_answer = Answer(status=second)
+    assert isinstance(pair.refused(), NoCredit)
 
 
 def test_three_failures_in_a_row_leave_it_alone_until_a_probe_brings_it_back(pair: Pair):

@@ -12,6 +12,7 @@ import pytest
 from django.utils import timezone
 
 from orchestration.adapters.cancellation import Cancellation
+from orchestration.demo.service import Answer
 from orchestration.domain.budgets import ANSWER_TOKENS
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.conversation import Endpoint, Message, ToolCall, Usage
@@ -20,11 +21,13 @@ from orchestration.models import Attempt, Event, ModelCall, PlanIteration, Repos
 from orchestration.stages.accounting import OverBudget, Spending, book, free_reservations
 from orchestration.stages.dispatch import dispatch
 from orchestration.stages.reporting import AttemptReport
+from orchestration.stages.steer import resume
 from orchestration.stages.tick import take_over, tick
 from tests import factories
 from tests.stages.replies import reply
 from tests.stages.world import Model, Nudges, World, at_once, hand_off, planned, statuses, task, write
 
+UNPAID = Answer(status=429, error={"code": "insufficient_quota", "message": "no money"})
 ENDPOINT = Endpoint("own", "openai", "http://127.0.0.1:9", "large-1", output_price=Decimal(1000))  # $4.096 an answer
 
 
@@ -275,6 +278,32 @@ def test_a_planner_at_the_end_of_the_budget_fails_no_swarm(world: World, model: 
     nudges.run()
     assert (again(swarm).status, swarm.stopped_by, swarm.plan_failures) == ("paused", "swarm", 0)
     assert model.asked == 0
+
+
+# The model service's own.
+
+
+def test_a_service_without_credit_stops_the_swarm_and_blames_nobody(world: World, model: Model, nudges: Nudges):
+    model.plans = [planned(task("one"), done=True)]
+    model.workers["one"] = [UNPAID]
+    swarm = world.submit(max_retries=0)
+    nudges.run()
+    assert (again(swarm).status, swarm.stopped_by) == ("paused", "service")
+    assert "has no credit left" in swarm.status_reason
+    assert swarm.status_reason.endswith("Then resume.")
+    assert statuses(swarm) == {"one": "pending"}
+    assert Attempt.objects.get().status == "cancelled"
+    model.workers.clear()
+    resume(swarm, world.ada)
+    nudges.run()
+    assert (again(swarm).status, swarm.stopped_by) == ("succeeded", "")
+
+
+def test_a_planner_whose_service_has_no_credit_fails_no_swarm(world: World, model: Model, nudges: Nudges):
+    model.plans = [UNPAID]
+    swarm = world.submit()
+    nudges.run()
+    assert (again(swarm).status, swarm.stopped_by, swarm.plan_failures) == ("paused", "service", 0)
 
 
 # The deadline, and the tool calls.

@@ -183,6 +183,12 @@ def test_of_the_repositorys_month_the_page_says_where_it_is_raised(house: House)
     assert Repository.objects.get(pk=house.repository.pk).monthly_budget_usd == 40
 
 
+def test_where_the_model_service_wants_money_no_budget_of_ours_is_asked_for(house: House):
+    page = shown(stopped(house.swarm, by="service", budget_usd=5))
+    assert "Raise and resume" not in page
+    assert "budget for the month" not in page
+
+
 def test_who_may_not_steer_is_shown_the_reason_and_no_form(house: House):
     page = shown(stopped(house.swarm, budget_usd=5), may_steer=False)
     assert "is used up" in page

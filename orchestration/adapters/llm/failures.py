@@ -59,6 +59,13 @@ class Busy(AdapterError):
         self.rate_limited = rate_limited
 
 
+class NoCredit(AdapterError):
+    """The service answers again once somebody has paid."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Failure.BUDGET, message)
+
+
 class RequestRefused(AdapterError):
     """The request itself is at fault: another endpoint would have to refuse it as well."""
 
@@ -197,8 +204,8 @@ def _from_status(
     quota = bool(_QUOTA & {str(error.get("code")), str(error.get("type"))})
     quota = quota or (status in {400, 403} and bool(_NO_CREDIT.search(said)))
     if status == 402 or (quota and status in {400, 403, 429}):
-        message = f"{place(endpoint)} has no credit left ({status}{said}); pay or raise its limit, then go on."
-        return AdapterError(Failure.BUDGET, message)
+        message = f"{place(endpoint)} has no credit left ({status}{said}); pay or raise its limit."
+        return NoCredit(message)
     if _is_too_long(status, error):
         message = f"The conversation is too long for {endpoint.model} at {place(endpoint)} ({status}{said})."
         return ContextTooLong(message, said)
