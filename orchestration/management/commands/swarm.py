@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
@@ -18,6 +17,7 @@ from orchestration.domain.texts import first_line
 from orchestration.management.bootstrap import bootstrap
 from orchestration.management.engine import live_holder, running
 from orchestration.management.follow import SET_UP, as_json, follow
+from orchestration.management.migrating import bring_up_to_date
 from orchestration.models import Question, Repository, Subtask, Swarm, Team, User
 from orchestration.reads.reports import summary, whole
 from orchestration.stages import replan, steer
@@ -74,7 +74,7 @@ class Command(BaseCommand):
             _json(one)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        call_command("migrate", verbosity=0)
+        bring_up_to_date()
         self._json = options["json"]
         try:
             getattr(self, f"_{options['verb']}", self._steer)(options)

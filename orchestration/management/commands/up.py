@@ -10,7 +10,6 @@ from channels.routing import get_default_application
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.server import Server, twisted_loop
 from django.conf import settings
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from orchestration.adapters import live, storage
@@ -18,6 +17,7 @@ from orchestration.demo.install import install
 from orchestration.domain.errors import SwarmsiteError
 from orchestration.management.bootstrap import bootstrap
 from orchestration.management.engine import EngineRuns, running
+from orchestration.management.migrating import bring_up_to_date
 from orchestration.models import User
 from orchestration.reads.sign_in import one_time_path
 
@@ -33,7 +33,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = options["host"], options["port"]
         _refuse_unsafe(host)
-        call_command("migrate", verbosity=0)
+        bring_up_to_date()
         team, operator = bootstrap()
         try:
             if options["demo"]:
