@@ -10,6 +10,7 @@ from django.utils import timezone
 from orchestration.domain.states import SUBTASK_LOST, EntryStatus
 from orchestration.models import Attempt, Handoff, Message, Swarm
 from orchestration.models.figures import statistics_of
+from orchestration.models.queues import queue_figures
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -59,6 +60,7 @@ def whole(swarm: Swarm) -> dict[str, Any]:
             }
             for entry in swarm.merge_entries.select_related("subtask")
         ],
+        "merge_queue": queue_figures(swarm),
         "questions": list(swarm.questions.values("public_id", "text", "options", "status", "answer", "status_reason")),
         "messages": [_message(one) for one in swarm.messages.select_related("sender", "subtask")],
         "checks": list(

@@ -75,18 +75,21 @@ class Gates:
 
     def told(self, entry: MergeEntry) -> str:
         """What gates mean for one entry, in a sentence or two; nothing where none tried it."""
-        runs = [row for row in self.rows if entry.public_id in row.entries]
-        if not runs:
-            return ""
-        said = [_tried(runs)]
-        if entry.status == "landed" and any(row.status == "red" and not row.flake for row in runs):
-            said.append(INNOCENT)
-        if any(row.flake for row in runs):
-            said.append(FLAKE)
-        return " ".join(said)
+        return told(entry, [row for row in self.rows if entry.public_id in row.entries])
 
     def _names(self, row: GateRun) -> tuple[str, ...]:
         return tuple(self._entries[one].subtask.name for one in row.entries if one in self._entries)
+
+
+def told(entry: MergeEntry, runs: Sequence[GateRun]) -> str:
+    if not runs:
+        return ""
+    said = [_tried(runs)]
+    if entry.status == "landed" and any(row.status == "red" and not row.flake for row in runs):
+        said.append(INNOCENT)
+    if any(row.flake for row in runs):
+        said.append(FLAKE)
+    return " ".join(said)
 
 
 def _tried(runs: Sequence[GateRun]) -> str:

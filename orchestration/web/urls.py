@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import path
 
-from orchestration.web import actions, api_tokens, health, pages, people, speaking
+from orchestration.web import actions, api_tokens, health, pages, people, queue_pages, speaking
 
 View = Callable[..., HttpResponseBase]
 
@@ -36,6 +36,7 @@ urlpatterns = [
     path("swarms/new/", by_method(pages.new_swarm, actions.new_swarm), name="new-swarm"),
     path("swarms/<str:public_id>/", pages.swarm, name="swarm"),
     path("swarms/<str:public_id>/plan/", pages.swarm_plan, name="swarm-plan"),
+    path("swarms/<str:public_id>/queue/", queue_pages.swarm_queue, name="swarm-queue"),
     path("swarms/<str:public_id>/subtasks/", pages.swarm_subtasks, name="swarm-subtasks"),
     path(
         "swarms/<str:public_id>/subtasks/new/",
@@ -58,6 +59,7 @@ urlpatterns = [
     path("repositories/", pages.repositories, name="repositories"),
     path("repositories/new/", by_method(pages.new_repository, actions.new_repository), name="new-repository"),
     path("repositories/<str:public_id>/", pages.repository, name="repository"),
+    path("repositories/<str:public_id>/queue/", queue_pages.repository_queue, name="repository-queue"),
     path(
         "repositories/<str:public_id>/edit/",
         by_method(pages.edit_repository, actions.edit_repository),

@@ -1,0 +1,24 @@
+"""The merge queue's own pages: of a swarm, and of all swarms of a repository."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from orchestration.web.access import SignedIn, repository_of, signed_in, swarm_of
+from orchestration.web.queues import RepositoryQueue, SwarmQueue
+
+
+@signed_in
+@require_safe
+def swarm_queue(request: SignedIn, public_id: str) -> HttpResponse:
+    row = swarm_of(request.user, public_id)
+    return render(request, "swarms/queue.html", {"swarm": row, "queue": SwarmQueue(row)})
+
+
+@signed_in
+@require_safe
+def repository_queue(request: SignedIn, public_id: str) -> HttpResponse:
+    row = repository_of(request.user, public_id)
+    return render(request, "repositories/queue.html", {"repository": row, "queue": RepositoryQueue(row)})
