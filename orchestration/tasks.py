@@ -11,6 +11,7 @@ from orchestration.stages import gate as checking
 from orchestration.stages import maintain as maintaining
 from orchestration.stages import merge as merging
 from orchestration.stages import plan as planning
+from orchestration.stages import resolve as resolving
 from orchestration.stages import subplan as splitting
 from orchestration.stages import tick as ticking
 
@@ -43,6 +44,11 @@ def merge(swarm_id: int) -> None:
 @shared_task(name="orchestration.gate", ignore_result=True)
 def gate(run_id: int) -> None:
     checking.gate(run_id)
+
+
+@shared_task(name="orchestration.resolve", ignore_result=True)
+def resolve(swarm_id: int) -> None:
+    resolving.resolve(swarm_id)
 
 
 @shared_task(name="orchestration.finish", ignore_result=True)

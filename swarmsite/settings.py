@@ -121,6 +121,7 @@ CELERY_TASK_ROUTES = {
     "orchestration.dispatch": {"queue": "dispatch"},
     "orchestration.finish": {"queue": "check"},
     "orchestration.maintain": {"queue": "check"},
+    "orchestration.resolve": {"queue": "plan"},
     "orchestration.gate": {"queue": "check"},
     "orchestration.execute": {"queue": "execute"},
     "orchestration.merge": {"queue": "merge"},

@@ -43,6 +43,7 @@ class Stage(StrEnum):
     EXECUTE = "execute"
     MERGE = "merge"
     GATE = "gate"
+    RESOLVE = "resolve"
     FINISH = "finish"
     MAINTAIN = "maintain"  # of a repository
 
@@ -57,6 +58,7 @@ OTHER = frozenset(
         "swarm.published",  # the branch was put where its requester can see it
         "swarm.queue_paused",  # nothing lands until a person looked, or the machine works again
         "swarm.queue_resumed",
+        "merge_entry.resolving",  # somebody is to settle its conflict: who, and why
         "gate.flaked",  # it was red, and a later green proved it innocent
         "swarm.checked",  # one of the repository's checks ran on the result
         "plan.retrying",
@@ -105,7 +107,7 @@ NUDGES: Mapping[str, tuple[Stage, ...]] = {
     "subtask.failed": _COLLECT,
     "subtask.timed_out": _COLLECT,
     "subtask.blocked": _COLLECT,
-    "subtask.conflict": _COLLECT,
+    "subtask.conflict": (*_COLLECT, Stage.RESOLVE),
     "subtask.cancelled": _COLLECT,
     "attempt.assigned": (Stage.EXECUTE,),
     "attempt.waiting": (Stage.DISPATCH,),  # its place is free

@@ -70,6 +70,7 @@ class Evidence:
     marked_paths: tuple[str, ...]  # added conflict markers
     outside_paths: tuple[str, ...]  # changed, but outside the bound directory
     checks: tuple[CheckResult, ...]
+    strayed_paths: tuple[str, ...] = ()  # of a merge: beside the conflict, and not as git merged them
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,10 @@ def objections(kind: str, evidence: Evidence) -> list[str]:
         found.append(f"Conflict markers stand in {_named(evidence.marked_paths)}.")
     if evidence.outside_paths:
         found.append(f"Files outside the allowed directory were changed: {_named(evidence.outside_paths)}.")
+    if evidence.strayed_paths:
+        found.append(
+            f"These were merged without a conflict and must stay as they were: {_named(evidence.strayed_paths)}."
+        )
     found += [
         f"The acceptance check `{check.command}` did not pass ({check.ending})."
         for check in evidence.checks

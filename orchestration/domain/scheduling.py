@@ -190,7 +190,7 @@ def _unready(subtask: Waiting, terms: Terms, now: datetime) -> Wait | Block | No
     lost = [(name, status) for name, status in subtask.dependencies.items() if status in SUBTASK_LOST]
     if lost:
         name, status = lost[0]
-        return Block(subtask.id, f"It needs {name}, which is {_word(status)}.")
+        return Block(subtask.id, f"It needs {name}, which is {status.replace('_', ' ')}.")
     if terms.closed:
         return Block(subtask.id, terms.closed)
     if terms.deadline and terms.deadline <= now and not subtask.resumes:
@@ -205,10 +205,6 @@ def _unready(subtask: Waiting, terms: Terms, now: datetime) -> Wait | Block | No
 
 def passed(deadline: datetime) -> str:
     return f"The swarm's deadline, {deadline:%Y-%m-%d %H:%M} {deadline.tzname()}, has passed."
-
-
-def _word(status: SubtaskStatus) -> str:
-    return "in conflict" if status is SubtaskStatus.CONFLICT else status.replace("_", " ")
 
 
 def _list(names: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ from orchestration.models import GateRun, MergeEntry, Subtask, Swarm
 from orchestration.stages.gate import definition_of
 from orchestration.stages.landing import Conflicted, Link
 from orchestration.stages.leases import Held
+from orchestration.stages.recall import keep_landed
 from orchestration.stages.transition import Moves, Superseded, moves
 
 logger = logging.getLogger(__name__)
@@ -159,6 +160,7 @@ def _record_landing(writer: Writer, links: Sequence[Link]) -> None:
         for link in links:
             together.advance(link.entry, EntryStatus.LANDED, landed_sha=link.new)
             _move_subtask(subtasks[link.entry.subtask_id], SubtaskStatus.COMPLETE, together)
+        keep_landed(link.entry for link in links)
         Swarm.objects.filter(pk=writer.swarm.pk).update(head_sha=links[-1].new)
 
 

@@ -7,7 +7,7 @@ can be overshot by two of them at once. Where places are scarce, the decision is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -28,8 +28,10 @@ from orchestration.domain.states import (
     SwarmStatus,
 )
 from orchestration.models import Attempt, Lease, Subtask, Swarm
+from orchestration.models.prepared import PreparedRead
 from orchestration.stages.accounting import pause_if_spent_up, steps_used_up
 from orchestration.stages.caching import recall, unasked
+from orchestration.stages.conflicts import paths_to_settle, to_settle
 from orchestration.stages.pending import Needed, Pending, needs_of, pending, read
 from orchestration.stages.rows import config_of
 from orchestration.stages.splitting import Splits
@@ -41,25 +43,48 @@ IS_SPLIT = "It is split into parts."
 HOLDS_SCOPE = (SubtaskStatus.ASSIGNED, SubtaskStatus.RUNNING, SubtaskStatus.HANDED_OFF)
 
 
+_runs = PreparedRead(lambda pk: Swarm.objects.filter(pk=pk, status=SwarmStatus.RUNNING).values_list("pk"))
+_others_run = PreparedRead(
+    lambda beside: Swarm.objects.filter(status=SwarmStatus.RUNNING).exclude(pk=beside).order_by().values_list("pk")[:1]
+)
+_lock_row = PreparedRead(lambda name: Lease.objects.select_for_update().filter(name=name).values_list("pk"))
+_resting = PreparedRead(
+    lambda swarms: (
+        Attempt.objects.filter(
+            status=AttemptStatus.WAITING, subtask__status=SubtaskStatus.PENDING, subtask__swarm__in=swarms
+        )
+        .order_by()
+        .values_list("subtask")
+    )
+)
+_statuses = PreparedRead(lambda subtask: Attempt.objects.filter(subtask=subtask).order_by().values_list("status"))
+_places = PreparedRead(
+    lambda: (
+        Attempt.objects.filter(status__in=ATTEMPT_HOLDS_SLOT)
+        .order_by()
+        .values_list("subtask__swarm", "subtask__swarm__repository", "subtask__swarm__requester")
+        .annotate(Count("pk"))
+    )
+)
+
+
 def dispatch(swarm_id: int) -> None:
     """Starts what may start, says why the rest waits, and sends the swarm to its end when nothing is left."""
-    swarm = Swarm.objects.select_related("repository").get(pk=swarm_id)
-    if swarm.status != SwarmStatus.RUNNING:
+    if not _runs(pk=swarm_id):
         return
-    recall(swarm)
+    recall(swarm_id)
     with transaction.atomic():
         _one_at_a_time()
-        swarm.refresh_from_db()
+        swarm = Swarm.objects.select_related("repository").get(pk=swarm_id)
         if swarm.status == SwarmStatus.RUNNING and not pause_if_spent_up(swarm):
             _dispatch(swarm)
 
 
 def _one_at_a_time() -> None:
     """In the whole installation, until the commit."""
-    lock = Lease.objects.select_for_update().filter(name=LOCK).values_list("pk")
-    if not lock.first():
+    if not _lock_row(name=LOCK):
         Lease.objects.get_or_create(name=LOCK)
-        lock.first()
+        _lock_row(name=LOCK)
 
 
 def _dispatch(swarm: Swarm) -> None:
@@ -68,9 +93,9 @@ def _dispatch(swarm: Swarm) -> None:
     swarms = {row.swarm_id: row.swarm for row in rows.values()} | {swarm.pk: swarm}
     needs = needs_of(swarms)
     splits = Splits(list(swarms.values()))
-    resting = _resting(rows)
+    resting = frozenset(subtask for (subtask,) in _resting(swarms=list(swarms)))
     decisions = decide(
-        [_waiting(row, needs.get(row.pk, ()), splits, resting) for row in rows.values()],
+        [_waiting(row, needs.get(row.pk, ()), splits, resting, busy.conflicts.get(row.pk)) for row in rows.values()],
         busy.installation(swarms.values()),
         timezone.now(),
     )
@@ -87,9 +112,8 @@ class _Busy:
         self.swarms: Counter[int] = Counter()
         self.repositories: Counter[int] = Counter()
         self.owners: Counter[int] = Counter()
-        held = Attempt.objects.filter(status__in=ATTEMPT_HOLDS_SLOT).order_by()
-        keys = ("subtask__swarm", "subtask__swarm__repository", "subtask__swarm__requester")
-        for swarm, repository, owner, count in held.values_list(*keys).annotate(Count("pk")):
+        self.conflicts = paths_to_settle()
+        for swarm, repository, owner, count in _places():
             self.swarms[swarm] += count
             self.repositories[repository] += count
             self.owners[owner] += count
@@ -99,7 +123,7 @@ class _Busy:
         return bool(self.swarms.total() >= settings.SWARM["MAX_AGENTS"])
 
     def installation(self, swarms: Collection[Swarm]) -> Installation:
-        held = _held(swarms)
+        held = _held(swarms, self.conflicts)
         return Installation(
             slots=settings.SWARM["MAX_AGENTS"],
             swarms={one.pk: self._terms(one, held.get(one.pk, ())) for one in swarms},
@@ -124,15 +148,9 @@ class _Busy:
         )
 
 
-def _resting(subtasks: Collection[int]) -> frozenset[int]:
-    """Those of which an attempt has waited for a person and goes on now."""
-    waiting = Attempt.objects.filter(status=AttemptStatus.WAITING, subtask__status=SubtaskStatus.PENDING)
-    return frozenset(waiting.order_by().values_list("subtask", flat=True)) & frozenset(subtasks)
-
-
 def _rivals(swarm: Swarm, busy: _Busy) -> Sequence[Pending]:
     """What is ready in other swarms and could have a place: it competes for the same ones."""
-    if busy.full:
+    if busy.full or not _others_run(beside=swarm.pk):
         return ()
     others = Swarm.objects.filter(status=SwarmStatus.RUNNING).exclude(pk=swarm.pk).select_related("repository")
     room = {one.pk: one for one in others if busy.swarms[one.pk] < config_of(one).slots}
@@ -145,11 +163,13 @@ def _ready() -> QuerySet[Subtask]:
     return pending.exclude(Exists(needs.exclude(to_subtask__status=SubtaskStatus.COMPLETE)))
 
 
-def _held(swarms: Iterable[Swarm]) -> dict[int, tuple[Held, ...]]:
-    """What is being changed in each swarm: by an agent, or by a commit that has not landed yet."""
+def _held(swarms: Iterable[Swarm], conflicts: Mapping[int, Sequence[str]]) -> dict[int, tuple[Held, ...]]:
+    """What is being changed in each swarm: by an agent, or by a commit that has not landed yet. Of conflicts that are
+    being settled, exactly the files."""
     works = Q(status__in=HOLDS_SCOPE) | Q(pk__in=_rests_with_changes(swarms))
     rows = Subtask.objects.filter(works, swarm__in=swarms, kind="change").order_by("swarm", "pk")
-    held = ((swarm, Held(name, tuple(scope))) for swarm, name, scope in rows.values_list("swarm", "name", "scope"))
+    columns = rows.values_list("swarm", "pk", "name", "scope")
+    held = ((swarm, Held(name, tuple(conflicts.get(pk, scope)))) for swarm, pk, name, scope in columns)
     return {swarm: tuple(one for _, one in each) for swarm, each in groupby(held, key=itemgetter(0))}
 
 
@@ -160,7 +180,9 @@ def _rests_with_changes(swarms: Iterable[Swarm]) -> QuerySet[Attempt, int]:
     return resting.exclude(head_sha=F("base_sha")).order_by().values_list("subtask", flat=True)
 
 
-def _waiting(row: Pending, needed: Sequence[Needed], splits: Splits, resting: Collection[int]) -> Waiting:
+def _waiting(
+    row: Pending, needed: Sequence[Needed], splits: Splits, resting: Collection[int], conflict: Sequence[str] | None
+) -> Waiting:
     landing = splits.waits_for_change_of(row)
     own_change = {f"the change of {landing} itself": SubtaskStatus.HANDED_OFF} if landing else {}
     moments = [row.created_at, row.not_before, *(finished_at for *_, finished_at in needed)]
@@ -172,9 +194,9 @@ def _waiting(row: Pending, needed: Sequence[Needed], splits: Splits, resting: Co
         not_before=row.not_before,
         since=max(moment for moment in moments if moment),
         changes=row.kind == "change",
-        scope=tuple(row.scope),
+        scope=tuple(row.scope if conflict is None else conflict),
         swarm=row.swarm_id,
-        splits=splits.is_due(row),
+        splits=conflict is None and splits.is_due(row),
         resumes=row.pk in resting,
     )
 
@@ -225,11 +247,13 @@ def _start(row: Subtask, remark: str, together: Moves) -> None:
     if unasked(row):  # it became ready since we asked the cache: what made it ready nudges its swarm
         return
     together.advance(row, SubtaskStatus.ASSIGNED, reason=remark, wait_reason="", not_before=None)
-    resting = row.attempts.filter(status=AttemptStatus.WAITING).first()
-    if resting:
-        together.advance(resting, AttemptStatus.ASSIGNED)
+    known = _statuses(subtask=row.pk)
+    if (AttemptStatus.WAITING.value,) in known:
+        together.advance(row.attempts.get(status=AttemptStatus.WAITING), AttemptStatus.ASSIGNED)
         return
-    attempt = Attempt.objects.create(subtask=row, number=row.attempts.count() + 1)
+    entry = to_settle(row)
+    rung = entry.rung if entry else ""
+    attempt = Attempt.objects.create(subtask=row, number=len(known) + 1, resolves=entry, rung=rung)
     together.created(attempt)
 
 

@@ -20,9 +20,9 @@ from orchestration.agents.assignment import Assignment, Inbox, Suspended, Workpl
 from orchestration.agents.conversation import Clock, OutOfTime
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.conversation import Message, ToolSpec
-from orchestration.domain.endpoints import ModelRole
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.handoffs import Claim, SubmittedHandoff, objections, verdict
+from orchestration.domain.resolving import Rung
 from orchestration.domain.states import AttemptStatus, SubtaskStatus, SwarmStatus
 from orchestration.domain.steering import Resumption
 from orchestration.models import Attempt
@@ -33,6 +33,7 @@ from orchestration.stages.handoff import Ending, settle
 from orchestration.stages.inspection import Inspection
 from orchestration.stages.leases import heartbeat, lease_end, new_token, release_connection
 from orchestration.stages.reporting import AttemptReport
+from orchestration.stages.resolution import Settling, role_of, settling_of
 from orchestration.stages.rows import config_of, endpoint_for, store_of
 from orchestration.stages.splitting import proposal_problems
 from orchestration.stages.tell import Ear
@@ -87,14 +88,15 @@ def _run(attempt: Attempt, cancellation: Cancellation, resumption: Resumption | 
     """The attempt's ending, also for everything that goes wrong on the way."""
     swarm = attempt.subtask.swarm
     pool = storage.workspace_pool(swarm.repository.public_id)
+    settling = settling_of(attempt)
     try:
-        workspace = pool.acquire(attempt.head_sha or attempt.base_sha)
+        workspace = pool.acquire(attempt.head_sha or (settling.start if settling else attempt.base_sha))
     except AdapterError as error:
         return _ended_by(error, attempt.head_sha or attempt.base_sha)
-    if resumption:
+    if resumption or settling:
         workspace.add_commit(attempt.base_sha)  # what it has done so far is a child of it, and is committed on it again
     try:
-        return _Run(attempt, workspace, cancellation, resumption).run()
+        return _Run(attempt, workspace, cancellation, resumption, settling).run()
     finally:
         pool.release(workspace)
 
@@ -103,9 +105,15 @@ class _Run:
     """One attempt in its workspace; the agent's Report is this, its figures' part delegated."""
 
     def __init__(
-        self, attempt: Attempt, workspace: Workspace, cancellation: Cancellation, resumption: Resumption | None
+        self,
+        attempt: Attempt,
+        workspace: Workspace,
+        cancellation: Cancellation,
+        resumption: Resumption | None,
+        settling: Settling | None = None,
     ) -> None:
         swarm = attempt.subtask.swarm
+        self._settling = settling
         self._resumption = resumption
         self.inbox: Inbox = Ear(swarm, attempt.subtask, attempt)
         self._attempt = attempt
@@ -121,8 +129,9 @@ class _Run:
             attempt,
             working_dir=self._config.working_dir,
             most_s=self._check_s,
+            merges=settling,
         )
-        self._endpoint = endpoint_for(swarm, ModelRole.WORKER)
+        self._endpoint = endpoint_for(swarm, role_of(attempt))
         self._box: Box | None = None
 
     def run(self) -> Ending | ask.Rest:
@@ -144,16 +153,25 @@ class _Run:
         repository = self._swarm.repository
         sandbox = storage.sandbox_for(demo=repository.is_demo)
         with LateBox(partial(sandbox.open, self._workspace.path, network=repository.network)) as self._box:
+            if self._settling and self._attempt.rung == Rung.REGENERATE:
+                return self._judge(self._make_anew(self._settling, self._box))
             workplace = Workplace(WorkspaceFiles(self._workspace.path), self._box)
             agent = agent_of(self._attempt, self._report, self._workspace.path)
             handoff = agent.run(self._assignment(), workplace, self, self._cancellation)
             return self._judge(handoff)
 
+    def _make_anew(self, settling: Settling, box: Box) -> SubmittedHandoff:
+        """No agent works: the repository's command does."""
+        handoff = settling.make_anew(box, self._check_s(), self._cancellation)
+        self.objections(handoff)
+        return handoff
+
     def _assignment(self) -> Assignment:
         config, subtask = self._config, self._attempt.subtask
+        own = self._settling.task(self._attempt) if self._settling else briefing.worker_task(self._swarm, subtask)
         return Assignment(
             system=briefing.worker_system(self._swarm, subtask, config, store_of(self._swarm)),
-            task=briefing.worker_task(self._swarm, subtask),
+            task=own,
             endpoint=self._endpoint,
             max_steps=config.max_steps_per_subagent,
             timeout_s=config.subagent_timeout_secs,
@@ -164,7 +182,7 @@ class _Run:
     def _judge(self, handoff: SubmittedHandoff) -> Ending:
         """A claim of complete was inspected when it was made; of a lesser claim the work is only kept."""
         unsplit = ""
-        if handoff.split:
+        if handoff.split and not self._settling:
             problems = proposal_problems(self._attempt.subtask, handoff.split)
             if not problems:
                 return self._proposal(handoff)
@@ -180,7 +198,11 @@ class _Run:
             handoff=handoff,
             suspicious=found.suspicious,
             checks=evidence.checks,
+            resolved=self._resolved() if found.status is AttemptStatus.COMPLETE else (),
         )
+
+    def _resolved(self) -> Sequence[dict[str, str]]:
+        return self._settling.resolved(self._inspection.sha) if self._settling else ()
 
     def _proposal(self, handoff: SubmittedHandoff) -> Ending:
         """The agent wants its subtask split. What it changed so far lands first where it holds by itself: the parts
@@ -255,6 +277,8 @@ class _Run:
     def objections(self, handoff: SubmittedHandoff) -> Sequence[str]:
         if self._box is None:
             raise AdapterError(Failure.PERMANENT, "The sandbox is closed.")
+        if handoff.split and self._settling:
+            return ["A conflict is settled whole: it cannot be split."]
         if handoff.split:
             return proposal_problems(self._attempt.subtask, handoff.split)
         return self._inspection.object_to(handoff, self._box, self._cancellation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -16,7 +17,7 @@ from orchestration.domain.errors import Failure
 from orchestration.domain.handoffs import CheckResult, Claim, SubmittedHandoff
 from orchestration.domain.planning import SubmittedPlan
 from orchestration.domain.retries import GiveUp, Retry, after_failure, after_loss
-from orchestration.domain.states import AttemptStatus, SubtaskStatus
+from orchestration.domain.states import AttemptStatus, EntryStatus, SubtaskStatus
 from orchestration.models import Attempt, CheckRun, Handoff, MergeEntry, PlanIteration
 from orchestration.stages import iterate
 from orchestration.stages.rows import config_of, store_of
@@ -45,6 +46,7 @@ class Ending:
     checks: tuple[CheckResult, ...] = ()
     split: bool = False  # the agent's handoff names the parts, and they can be used
     lands: bool = False  # of a split: its own change holds by itself
+    resolved: Sequence[dict[str, str]] = ()  # of a conflict: what becomes of each path
 
 
 def settle(attempt: Attempt, ending: Ending) -> None:
@@ -104,6 +106,10 @@ def _move_subtask(attempt: Attempt, ending: Ending, together: Moves) -> bool:
         start = timezone.now() + timedelta(milliseconds=decision.delay_ms)
         together.advance(subtask, SubtaskStatus.PENDING, not_before=start, wait_reason=ending.reason)
         return True
+    if attempt.resolves_id is not None:
+        MergeEntry.objects.filter(pk=attempt.resolves_id).update(rung="")  # somebody else has to
+        together.advance(subtask, SubtaskStatus.CONFLICT, reason=f"Its conflict was not settled: {ending.reason}")
+        return False
     to = _ENDS_AS.get(ending.status, SubtaskStatus.FAILED)
     together.advance(subtask, to, reason=ending.reason + (decision.reason if decision else ""))
     return False
@@ -127,16 +133,25 @@ def _complete(attempt: Attempt, ending: Ending, together: Moves) -> None:
         together.advance(subtask, SubtaskStatus.COMPLETE)
         return
     together.advance(subtask, SubtaskStatus.HANDED_OFF)
-    _queue(attempt, ending, together)
+    enqueue(attempt, ending.head_sha, ending.resolved, together)
 
 
-def _queue(attempt: Attempt, ending: Ending, together: Moves) -> None:
+def enqueue(attempt: Attempt, head_sha: str, resolved: Sequence[dict[str, str]], together: Moves) -> None:
+    """In the queue for the first time; or in the place of the conflict that it settles, as old as that one is."""
+    before = attempt.resolves
+    age = {"enqueued_at": before.enqueued_at, "rounds": before.rounds + 1} if before else {}
+    if before:
+        together.advance(
+            before, EntryStatus.SUPERSEDED, reason=f"Its conflict was settled by attempt {attempt.number}."
+        )
     entry = MergeEntry.objects.create(
         swarm=attempt.subtask.swarm,
         subtask=attempt.subtask,
         attempt=attempt,
-        head_sha=ending.head_sha,
+        head_sha=head_sha,
         priority=attempt.subtask.priority,
+        resolved=list(resolved),
+        **age,
     )
     together.created(entry)
 
@@ -153,7 +168,7 @@ def _split(attempt: Attempt, handoff: SubmittedHandoff, ending: Ending, together
     iterate.create_subtasks(subtask.swarm, iteration, plan.tasks, together)
     together.advance(subtask, SubtaskStatus.WAITING, reason=ending.reason)
     if ending.lands:
-        _queue(attempt, ending, together)
+        enqueue(attempt, ending.head_sha, ending.resolved, together)
 
 
 def _record_checks(attempt: Attempt, ending: Ending) -> None:

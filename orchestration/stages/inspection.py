@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from django.utils import timezone
 
@@ -41,6 +42,17 @@ def run_checks(
     return tuple(results)
 
 
+class Merges(Protocol):
+    """Of an attempt that settles a conflict."""
+
+    @property
+    def head(self) -> str:
+        """What is merged into the attempt's base."""
+        ...
+
+    def strays(self, commit: str) -> tuple[str, ...]: ...
+
+
 class Inspection:
     """Looks at one attempt's workspace, as often as the agent claims to be done; the last look counts."""
 
@@ -52,7 +64,9 @@ class Inspection:
         *,
         working_dir: str | None,
         most_s: Callable[[], float],
+        merges: Merges | None = None,
     ) -> None:
+        self._merges = merges
         self._store = store
         self._workspace = workspace
         self._attempt = attempt
@@ -69,6 +83,7 @@ class Inspection:
             self._store,
             self._workspace,
             parent=self._attempt.base_sha,
+            others=(self._merges.head,) if self._merges else (),
             message=f"{name}: {first_line(clean(summary), 100) or 'unfinished work'}\n",
             author=Person(f"{name} (agent)", "agent@localhost"),
             committer=COMMITTER,
@@ -116,6 +131,7 @@ class Inspection:
             marked_paths=self._store.conflict_markers(base, sha) if self._may_be_marked else (),
             outside_paths=self._outside(base, sha),
             checks=checks,
+            strayed_paths=self._merges.strays(sha) if self._merges and sha != base else (),
         )
         return self.evidence
 

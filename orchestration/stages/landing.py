@@ -12,6 +12,8 @@ from orchestration.domain.merging import landing_message
 from orchestration.domain.policies import Rule, policy_for
 from orchestration.models import MergeEntry
 from orchestration.stages.inspection import COMMITTER
+from orchestration.stages.taking import TARGET
+from orchestration.stages.recall import Remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,13 @@ class Chain:
             return self._link(entry, tip)
         merged, declared = self.store.merge(tip, head), frozenset[bytes]()
         if isinstance(merged, MergeConflict):
-            tree = settle(self.store, merged, lambda path: policy_for(path, self.rules)) if self.rules else None
+            remembered = Remembered(entry.subtask.swarm.repository_id)
+            tree = settle(self.store, merged, lambda path: policy_for(path, self.rules), remembered)
             if tree is None:
                 return Conflicted(entry, merged.paths, tip)
             declared = frozenset(one.raw_path for one in merged.staged)
             merged = CleanMerge(tree)
-        if merged.tree == self.store.tree(tip):
+        if merged.tree == self.store.tree(tip) and entry.subtask.origin != TARGET:  # its history has to be in ours
             return self._link(entry, tip)
         commit = self._commit(entry, tip, merged.tree)
         broken = self.store.merge_is_faithful(entry.attempt.base_sha, tip, head, commit, declared=declared)

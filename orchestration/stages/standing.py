@@ -14,9 +14,8 @@ from orchestration.models import Delivery, Handoff, PlanIteration, Subtask, Swar
 from orchestration.stages.tell import messages_for
 
 FAILURES = "Not done, and nothing will happen to it unless you plan it"
-HEARD_OF = frozenset(
-    {SubtaskStatus.FAILED, SubtaskStatus.CONFLICT, SubtaskStatus.BLOCKED, SubtaskStatus.TIMED_OUT}
-)  # what was cancelled, a person wanted so
+# What was cancelled, a person wanted so; a conflict is being settled.
+HEARD_OF = frozenset({SubtaskStatus.FAILED, SubtaskStatus.BLOCKED, SubtaskStatus.TIMED_OUT})
 
 NOT_KEPT = frozenset({IterationStatus.FAILED, IterationStatus.LOST})
 

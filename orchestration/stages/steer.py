@@ -164,7 +164,7 @@ def _live(swarm: Swarm) -> QuerySet[Attempt]:
 
 def _cancel_rest(swarm: Swarm, together: Moves, reason: str, only: Collection[Subtask] = ()) -> None:
     """An entry that is being merged at this moment is left to its writer: a landing is a fact."""
-    waiting = [EntryStatus.QUEUED, EntryStatus.GATING]
+    waiting = [EntryStatus.QUEUED, EntryStatus.GATING, EntryStatus.CONFLICT]
     entries, left = swarm.merge_entries.all(), swarm.subtasks.all()
     if only:
         entries, left = entries.filter(subtask__in=only), left.filter(pk__in=[row.pk for row in only])

@@ -15,14 +15,27 @@ from orchestration.domain.states import (
     ATTEMPT_LIVE,
     ENTRY_OPEN,
     GATE_LIVE,
+    PUBLICATION_OPEN,
+    SWARM_ACTIVE,
     SWARM_OVER,
     AttemptStatus,
+    EntryStatus,
     GateStatus,
     IterationStatus,
     SubtaskStatus,
     SwarmStatus,
 )
-from orchestration.models import Attempt, GateRun, Lease, MergeEntry, PlanIteration, Repository, Subtask, Swarm
+from orchestration.models import (
+    Attempt,
+    GateRun,
+    Lease,
+    MergeEntry,
+    PlanIteration,
+    Publication,
+    Repository,
+    Subtask,
+    Swarm,
+)
 from orchestration.stages.accounting import free_reservations
 from orchestration.stages.ask import look_after_questions
 from orchestration.stages.gate import lose as lose_gate
@@ -96,12 +109,23 @@ def _nudge() -> None:
     for subtask_id in split.exclude(attempts__status__in=ATTEMPT_LIVE).values_list("pk", flat=True):
         queue.nudge(Stage.SUBPLAN, subtask_id)
     _nudge_gates(before)
+    late = Publication.objects.filter(status__in=PUBLICATION_OPEN, swarm__status__in=SWARM_OVER)
+    for swarm_id in late.values_list("swarm", flat=True):
+        queue.nudge(Stage.FINISH, swarm_id)
     waiting = MergeEntry.objects.filter(status__in=ENTRY_OPEN).order_by("swarm")  # its own order would undo distinct
     for swarm_id in waiting.values_list("swarm", flat=True).distinct():
         queue.nudge(Stage.MERGE, swarm_id)
+    _nudge_conflicts()
     neglected = Repository.objects.filter(looked_after_at__lt=timezone.now() - EVERY)
     for repository_id in neglected.values_list("pk", flat=True):
         queue.nudge(Stage.MAINTAIN, repository_id)
+
+
+def _nudge_conflicts() -> None:
+    """Those about which nobody has decided yet who settles them."""
+    rows = MergeEntry.objects.filter(status=EntryStatus.CONFLICT, rung="", subtask__status=SubtaskStatus.CONFLICT)
+    for swarm_id in rows.filter(swarm__status__in=SWARM_ACTIVE).order_by("swarm").values_list("swarm").distinct():
+        queue.nudge(Stage.RESOLVE, swarm_id[0])
 
 
 def _nudge_gates(before: datetime) -> None:

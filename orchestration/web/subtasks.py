@@ -60,7 +60,7 @@ class SubtaskPanels:
     @property
     def may_retry(self) -> bool:
         swarm_goes_on = self.swarm.status in {SwarmStatus.RUNNING, SwarmStatus.PAUSED}
-        retryable = SUBTASK_LOST - {SubtaskStatus.CANCELLED}
+        retryable = (SUBTASK_LOST | {SubtaskStatus.CONFLICT}) - {SubtaskStatus.CANCELLED}
         return self.may_steer and swarm_goes_on and self.subtask.status in retryable
 
     @property

@@ -102,6 +102,7 @@ _SUBTASK: Mapping[str, str] = {
     "merge_entry.merging": "is being merged",
     "merge_entry.gating": "is being checked before it lands",
     "merge_entry.conflict": "cannot be merged as it is",
+    "merge_entry.resolving": "is in conflict, and this is the next step",
     "merge_entry.landed": "landed on the branch",
     "merge_entry.rejected": "was refused by the merge queue",
     "merge_entry.superseded": "left the queue for a newer attempt",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orchestration.domain.errors import InvalidInput
-from orchestration.domain.policies import MAX_RULES, Policy, Rule, policy_for, read_policies
+from orchestration.domain.policies import MAX_COMMAND, MAX_RULES, Policy, Rule, policy_for, read_policies
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,13 @@ def test_the_first_rule_that_matches_decides():
     [
         ({}, "a list of at most"),
         ([["a", "union"]] * (MAX_RULES + 1), "a list of at most"),
-        (["union"], "not a pair"),
-        ([["a", "union", "b"]], "not a pair"),
+        (["union"], "not a glob, a policy"),
+        ([["a", "union", "b"]], "union takes no command"),
+        ([["a", "union", "", ""]], "not a glob, a policy"),
+        ([["a", "regenerate"]], "needs a command"),
+        ([["a", "regenerate", "  "]], "needs a command"),
+        ([["a", "regenerate", 1]], "needs a command"),
+        ([["a", "regenerate", "x" * (MAX_COMMAND + 1)]], "needs a command"),
         ([["/etc/passwd", "union"]], "not a glob inside the repository"),
         ([["../x", "union"]], "not a glob inside the repository"),
         ([["", "union"]], "not a glob inside the repository"),

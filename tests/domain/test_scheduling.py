@@ -78,7 +78,6 @@ def test_it_starts_only_after_a_dependency_is_complete(status: SubtaskStatus):
     [
         (SubtaskStatus.FAILED, "It needs base, which is failed."),
         (SubtaskStatus.TIMED_OUT, "It needs base, which is timed out."),
-        (SubtaskStatus.CONFLICT, "It needs base, which is in conflict."),
         (SubtaskStatus.BLOCKED, "It needs base, which is blocked."),
         (SubtaskStatus.CANCELLED, "It needs base, which is cancelled."),
     ],

@@ -256,7 +256,7 @@ def test_it_starts_when_all_have():
 
 @pytest.mark.parametrize(
     ("status", "word"),
-    [("failed", "failed"), ("timed_out", "timed out"), ("conflict", "in conflict"), ("cancelled", "cancelled")],
+    [("failed", "failed"), ("timed_out", "timed out"), ("cancelled", "cancelled")],
 )
 def test_what_needs_something_that_will_not_come_is_blocked_with_the_reason_and_so_is_what_needs_that(
     status: str, word: str, nudges: Nudges
@@ -312,13 +312,13 @@ def ended(swarm: Swarm) -> bool:
 
 def test_the_swarm_goes_to_its_end_when_nothing_is_left(nudges: Nudges):
     swarm = swarm_with()
-    for status in ("complete", "failed", "blocked", "conflict", "timed_out", "cancelled"):
+    for status in ("complete", "failed", "blocked", "timed_out", "cancelled"):
         factories.make_subtask(swarm, status=status)
     assert ended(swarm)
     assert nudges.take() == [(Stage.FINISH, swarm.pk)]
 
 
-@pytest.mark.parametrize("status", ["pending", "assigned", "running", "waiting", "handed_off"])
+@pytest.mark.parametrize("status", ["pending", "assigned", "running", "waiting", "handed_off", "conflict"])
 def test_not_while_a_subtask_is_on_its_way(status: str):
     swarm = swarm_with()
     factories.make_subtask(swarm, status=status)

@@ -109,7 +109,7 @@ def lost(swarm: Swarm, status: str, **fields: Any) -> Subtask:
     return factories.make_subtask(swarm, name="lost", status=status, status_reason="It rained.", **fields)
 
 
-@pytest.mark.parametrize("status", ["failed", "conflict", "blocked", "timed_out"])
+@pytest.mark.parametrize("status", ["failed", "blocked", "timed_out"])
 def test_a_planner_that_said_done_is_asked_once_more_about_what_failed(
     world: World, model: Model, nudges: Nudges, status: str
 ):

@@ -17,7 +17,7 @@ from tests.stages.world import Model, Nudges, World, at_once, hand_off, planned,
 
 
 def story(world: World, model: Model, nudges: Nudges) -> Swarm:
-    """Three subtasks land, one conflicts with another, and a second plan follows the first."""
+    """Three subtasks land, one conflicts with another and settles it, and a second plan follows the first."""
     model.plans = [
         planned(task("one"), task("two", "one"), task("left"), task("right"), done=False),
         planned(task("last", "two"), done=True),
@@ -32,8 +32,8 @@ def story(world: World, model: Model, nudges: Nudges) -> Swarm:
 
 def test_a_request_becomes_landed_commits(world: World, model: Model, nudges: Nudges):
     swarm = story(world, model, nudges)
-    assert swarm.status == "partly_succeeded"
-    landed = {"one": "complete", "two": "complete", "left": "complete", "right": "conflict", "last": "complete"}
+    assert swarm.status == "succeeded"
+    landed = {"one": "complete", "two": "complete", "left": "complete", "right": "complete", "last": "complete"}
     assert statuses(swarm) == landed
     store = store_of(swarm)
     tip = store.tip(swarm.branch)

@@ -224,7 +224,7 @@ def test_the_whole_reports_the_sum_of_its_parts(world: World, model: Office, nud
 
 @pytest.mark.parametrize(
     ("ends", "status", "claim"),
-    [(("complete", "failed"), "failed", "partial"), (("failed", "conflict"), "failed", "failed")],
+    [(("complete", "failed"), "failed", "partial"), (("failed", "timed_out"), "failed", "failed")],
 )
 def test_what_is_missing_is_no_success(world: World, ends: tuple[str, str], status: str, claim: str):
     swarm = world.running()

@@ -152,7 +152,7 @@ OVER: list[tuple[Any, str, Any, bool]] = [
     (factories.make_swarm, "finalizing", SwarmStatus.SUCCEEDED, True),
     (factories.make_subtask, "pending", SubtaskStatus.BLOCKED, True),
     (factories.make_subtask, "running", SubtaskStatus.HANDED_OFF, False),
-    (factories.make_subtask, "handed_off", SubtaskStatus.CONFLICT, True),
+    (factories.make_subtask, "handed_off", SubtaskStatus.CONFLICT, False),
     (factories.make_subtask, "failed", SubtaskStatus.PENDING, False),
     (factories.make_attempt, "running", AttemptStatus.LOST, True),
     (factories.make_attempt, "assigned", AttemptStatus.RUNNING, False),

@@ -23,6 +23,7 @@ from orchestration.stages.maintain import maintain
 from orchestration.stages.merge import merge
 from orchestration.stages.plan import plan
 from orchestration.stages.prepare import prepare
+from orchestration.stages.resolve import resolve
 from orchestration.stages.rows import store_of
 from orchestration.stages.submit import submit
 from orchestration.stages.subplan import subplan
@@ -37,6 +38,7 @@ STAGES: Mapping[Stage, Callable[[int], None]] = {
     Stage.EXECUTE: execute,
     Stage.MERGE: merge,
     Stage.GATE: gate,
+    Stage.RESOLVE: resolve,
     Stage.FINISH: finish,
     Stage.MAINTAIN: maintain,
 }

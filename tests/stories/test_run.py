@@ -57,7 +57,7 @@ def test_the_swarm_can_be_looked_at_afterwards(install, repository):
     assert [one["id"] for one in listed] == [swarm_id]
 
 
-def test_two_attempts_that_conflict_one_lands_and_the_swarm_does_not_claim_success(install, repository):
+def test_two_attempts_that_conflict_and_cannot_settle_it_need_a_person(install, repository):
     def work(name):
         yield ("edit_file", {"path": "src/a.py", "old": "B = 2", "new": f"B = '{name}'"})
         yield handoff()
@@ -67,14 +67,14 @@ def test_two_attempts_that_conflict_one_lands_and_the_swarm_does_not_claim_succe
     done = installation.run(repository, "--wait")
 
     shown = installation.swarm("show", done.last["id"], "--json").last
-    assert done.code == 1
-    assert done.last["status"] == "partly_succeeded"
+    assert done.code == 3
+    assert done.last["status"] == "running"
     assert done.last["landed"] == 1
     conflicts = [entry for entry in shown["merge_entries"] if entry["status"] == "conflict"]
     assert [entry["conflict_paths"] for entry in conflicts] == [["src/a.py"]]
     assert "src/a.py" in conflicts[0]["reason"]
     assert sorted(row["status"] for row in shown["subtasks"]) == ["complete", "conflict"]
-    assert conflicts[0]["subtask"] in done.last["status_reason"]
+    assert "needs you" in next(row["reason"] for row in shown["subtasks"] if row["status"] == "conflict")
 
 
 def test_a_red_check_on_the_result_is_no_success(install, repository):

@@ -66,13 +66,15 @@ class Content(Merging):
         pairs = zip(candidates, sections, strict=True)
         return tuple(shown(path) for path, section in pairs if _has_markers(section))
 
-    def trailers(self, base: str | None, tip: str, key: str) -> list[tuple[str, str]]:
-        """(commit, value) of the trailer on the first-parent history after `base`, newest first."""
+    def trailers(self, base: str | None, tip: str, key: str, paths: Collection[str] = ()) -> list[tuple[str, str]]:
+        """(commit, value) of the trailer on the first-parent history after `base`, newest first; with `paths` only of
+        commits that changed one of these.
+        """
         if not _KEY.fullmatch(key):
             raise InvalidInput(f"{key[:80]!r} is not the name of a trailer.")
         values = f"%(trailers:key={key},valueonly,unfold,separator=%x01)"
         span = [check_sha(tip), *([f"^{check_sha(base)}"] if base else [])]
-        text = self.run("log", "--first-parent", "-z", f"--format=%H%x02{values}", *span).text
+        text = self.run("log", "--first-parent", "-z", f"--format=%H%x02{values}", *span, "--", *paths).text
         return [
             (sha, value)
             for record in text.split("\0")

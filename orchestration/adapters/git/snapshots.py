@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -50,6 +50,7 @@ def snapshot(
     workspace: Workspace,
     *,
     parent: str,
+    others: Sequence[str] = (),
     message: str,
     author: Person,
     committer: Person,
@@ -58,7 +59,7 @@ def snapshot(
     max_files: int = MAX_FILES,
     timeout_s: float = 300,
 ) -> Snapshot:
-    """Commit on `parent` everything the agent made that .gitignore does not hide.
+    """Commit on `parent` everything the agent made that .gitignore does not hide; with `others` it is a merge of them.
 
     Sizes and kinds of files are checked before git reads them, names, links and submodules on what it read.
     """
@@ -84,7 +85,7 @@ def snapshot(
     tree = check_sha(git("write-tree").text.strip())
     if not entries:
         return Snapshot(parent, tree, changed=False)
-    sha = repository.commit(tree, [parent], message, author=author, committer=committer, when=when)
+    sha = repository.commit(tree, [parent, *others], message, author=author, committer=committer, when=when)
     workspace.add_commit(sha)
     written = tuple((entry.path, entry.blob.decode()) for entry in entries if entry.status != b"D")
     return Snapshot(sha, tree, changed=True, written=written)

@@ -1,0 +1,265 @@
+"""Conflicts that agents settle: who is asked, what they are told, what their merge must keep to, and who comes next."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestration.demo.service import Request
+from orchestration.models import Attempt, Event, MergeEntry, Swarm
+from orchestration.stages.merge import merge
+from orchestration.stages.resolve import resolve
+from orchestration.stages.rows import store_of
+from orchestration.stages.tick import tick
+from tests.stages.test_merge import content, entries
+from tests.stages.world import Answer, Model, Nudges, World, bash, hand_off, statuses, write
+
+BOTH = "FIRST\nSECOND\ntwo\nthree\n"
+
+
+def in_conflict(world: World, **files: str) -> tuple[Swarm, MergeEntry]:
+    """`first` has landed, `second` changed the same line, and `beside` without any conflict."""
+    swarm = world.running()
+    world.queued(swarm, "first", {"a.txt": "FIRST\ntwo\nthree\n", "first.txt": "by first\n"})
+    loser = world.queued(swarm, "second", {"a.txt": "SECOND\ntwo\nthree\n", "second.txt": "by second\n"} | files)
+    MergeEntry.objects.filter(attempt__subtask__name="first").update(priority=1)
+    return swarm, loser
+
+
+def run(swarm: Swarm, nudges: Nudges) -> None:
+    merge(swarm.pk)
+    nudges.run()
+
+
+def tries() -> list[tuple[str, str]]:
+    return list(Attempt.objects.exclude(rung="").order_by("pk").values_list("rung", "status"))
+
+
+def steps() -> list[str]:
+    return [event.facts["rung"] for event in Event.objects.filter(kind="merge_entry.resolving").order_by("seq")]
+
+
+@pytest.fixture
+def heard(model: Model) -> list[Request]:
+    """Every request of the second's agent, as it came."""
+    requests: list[Request] = []
+    answer = model.__class__.__call__
+
+    def listen(self: Model, request: Request) -> Answer:
+        if request.subtask == "second":
+            requests.append(request)
+        return answer(self, request)
+
+    model.__class__ = type("Listening", (model.__class__,), {"__call__": listen})
+    return requests
+
+
+def test_the_same_subtask_goes_on_and_its_merge_lands(world: World, model: Model, nudges: Nudges):
+    swarm, loser = in_conflict(world)
+    model.workers["second"] = [write("a.txt", BOTH), hand_off(summary="Kept both lines.")]
+    run(swarm, nudges)
+    assert statuses(swarm) == {"first": "complete", "second": "complete"}
+    assert content(swarm, "a.txt") == BOTH
+    assert content(swarm, "second.txt") == "by second\n"
+    assert content(swarm, "first.txt") == "by first\n"
+    assert tries() == [("continued", "complete")]
+    loser.refresh_from_db()
+    assert (loser.status, loser.status_reason) == ("superseded", "Its conflict was settled by attempt 2.")
+
+
+def test_its_result_is_a_merge_of_the_tip_and_its_own_commit(world: World, model: Model, nudges: Nudges):
+    swarm, loser = in_conflict(world)
+    model.workers["second"] = [write("a.txt", BOTH), hand_off()]
+    run(swarm, nudges)
+    entry = MergeEntry.objects.get(subtask__name="second", status="landed")
+    store = store_of(swarm)
+    parents = store.run("rev-parse", f"{entry.head_sha}^1", f"{entry.head_sha}^2").text.split()
+    assert parents == [entry.attempt.base_sha, loser.head_sha]
+    assert store.is_ancestor(loser.head_sha, store.tip(swarm.branch) or "")
+    assert entry.attempt.head_sha in store.pins("attempts").values()
+
+
+def test_it_keeps_its_age_in_the_queue(world: World, model: Model, nudges: Nudges):
+    swarm, loser = in_conflict(world)
+    model.workers["second"] = [write("a.txt", BOTH), hand_off()]
+    run(swarm, nudges)
+    entry = MergeEntry.objects.get(subtask__name="second", status="landed")
+    assert (entry.enqueued_at, entry.priority, entry.rounds) == (loser.enqueued_at, loser.priority, 1)
+
+
+def test_its_agent_is_told_the_three_sides_and_what_the_others_meant(
+    world: World, model: Model, nudges: Nudges, heard: list[Request]
+):
+    swarm, _ = in_conflict(world)
+    model.workers["second"] = [write("a.txt", BOTH), hand_off()]
+    run(swarm, nudges)
+    told = heard[0].first_text
+    assert told.startswith(f"swarm: {swarm.public_id}\nsubtask: second\n")
+    for side in ("one\ntwo\nthree", "FIRST\ntwo\nthree", "SECOND\ntwo\nthree"):
+        assert side in told
+    assert "Wrote first." in told
+    assert "Wrote second." in told
+    assert "first: Do it." in told or "first: " in told
+
+
+def test_the_files_that_it_begins_with_are_the_merge_with_markers(
+    world: World, model: Model, nudges: Nudges, heard: list[Request]
+):
+    swarm, _ = in_conflict(world)
+    model.workers["second"] = [bash("cat a.txt first.txt second.txt"), write("a.txt", BOTH), hand_off()]
+    run(swarm, nudges)
+    seen = str(heard[1].messages[-1])
+    assert all(word in seen for word in ("<<<<<<<", "FIRST", "SECOND", ">>>>>>>", "by first", "by second"))
+
+
+def test_markers_that_were_left_are_not_believed(world: World, model: Model, nudges: Nudges):
+    swarm, _ = in_conflict(world)
+    model.workers["second"] = [hand_off()]
+    run(swarm, nudges)
+    assert statuses(swarm)["second"] == "conflict"
+    assert content(swarm, "a.txt") == "FIRST\ntwo\nthree\n"
+    assert {status for _, status in tries()} == {"failed"}
+    assert "Conflict markers stand in a.txt." in str(Attempt.objects.filter(rung="fresh").get().status_reason)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [("first.txt", "mine now\n"), ("second.txt", "other\n"), ("new.txt", "x\n"), ("src/b.py", "b=9\n")],
+)
+def test_what_was_merged_beside_the_conflict_must_stay(
+    world: World, model: Model, nudges: Nudges, path: str, text: str
+):
+    swarm, _ = in_conflict(world)
+    model.workers["second"] = [write("a.txt", BOTH), write(path, text), hand_off()]
+    run(swarm, nudges)
+    assert statuses(swarm)["second"] == "conflict"
+    reason = Attempt.objects.filter(rung="continued").first()
+    assert reason
+    assert reason.status_reason == f"These were merged without a conflict and must stay as they were: {path}."
+
+
+def test_a_red_acceptance_check_is_not_believed(world: World, model: Model, nudges: Nudges):
+    swarm, loser = in_conflict(world)
+    loser.subtask.acceptance_checks = ["grep -q FIRST a.txt"]
+    loser.subtask.save()
+    model.workers["second"] = [write("a.txt", "SECOND\ntwo\nthree\n"), hand_off()]
+    run(swarm, nudges)
+    assert statuses(swarm)["second"] == "conflict"
+    assert content(swarm, "a.txt") == "FIRST\ntwo\nthree\n"
+
+
+def test_two_tries_of_its_agent_then_another_agent_then_a_person(
+    world: World, model: Model, nudges: Nudges, heard: list[Request]
+):
+    swarm, loser = in_conflict(world)
+    model.workers["second"] = [hand_off("failed", summary="I cannot.")]
+    run(swarm, nudges)
+    assert tries() == [("continued", "failed"), ("continued", "failed"), ("fresh", "failed")]
+    assert steps() == ["continued", "continued", "fresh", "person"]
+    assert [("You did neither of them" in one.first_text) for one in heard] == [False, False, True]
+    assert "Attempt 2 at it came to nothing" in heard[1].first_text
+    loser.refresh_from_db()
+    assert (loser.status, loser.rung) == ("conflict", "person")
+    assert loser.subtask.status_reason == (
+        "Conflicts with what landed before in a.txt. 3 tries came to nothing. It needs you."
+    )
+    swarm.refresh_from_db()
+    assert swarm.status == "running"
+
+
+def test_the_fresh_agent_settles_it_where_the_first_could_not(world: World, model: Model, nudges: Nudges):
+    swarm, _ = in_conflict(world)
+    able = [write("a.txt", BOTH), hand_off()]
+    answer = model.__class__.__call__
+
+    def speak(self: Model, request: Request) -> Answer:
+        self.workers["second"] = able if "neither of them" in request.first_text else [hand_off("blocked")]
+        return answer(self, request)
+
+    model.__class__ = type("Changing", (model.__class__,), {"__call__": speak})
+    run(swarm, nudges)
+    assert tries() == [("continued", "blocked"), ("continued", "blocked"), ("fresh", "complete")]
+    assert content(swarm, "a.txt") == BOTH
+
+
+def test_what_depends_on_it_waits_and_the_others_land_meanwhile(world: World, model: Model, nudges: Nudges):
+    swarm, loser = in_conflict(world)
+    from tests import factories
+
+    factories.make_subtask(swarm, name="later", status="pending", needs=[loser.subtask], scope=["later.txt"])
+    world.queued(swarm, "third", {"third.txt": "x\n"})
+    model.workers["second"] = [hand_off("blocked")]
+    run(swarm, nudges)
+    assert statuses(swarm) == {"first": "complete", "second": "conflict", "later": "pending", "third": "complete"}
+
+
+def test_it_is_tried_on_the_newest_tip_when_the_conflict_is_gone(world: World, nudges: Nudges):
+    swarm, _ = in_conflict(world)
+    merge(swarm.pk)
+    swarm.refresh_from_db()
+    world.queued(swarm, "undo", {"a.txt": "one\ntwo\nthree\n"}, base=swarm.head_sha)
+    merge(swarm.pk)
+    nudges.run()
+    assert content(swarm, "a.txt") == "SECOND\ntwo\nthree\n"
+    assert tries() == []
+    assert statuses(swarm)["second"] == "complete"
+
+
+def test_a_decision_whose_nudge_was_lost_is_made_at_the_next_tick(world: World, model: Model, nudges: Nudges):
+    swarm, _ = in_conflict(world)
+    model.workers["second"] = [write("a.txt", BOTH), hand_off()]
+    merge(swarm.pk)
+    nudges.take()
+    tick()
+    nudges.run()
+    assert statuses(swarm)["second"] == "complete"
+
+
+def test_a_decision_is_made_once(world: World, nudges: Nudges):
+    swarm, _ = in_conflict(world)
+    merge(swarm.pk)
+    resolve(swarm.pk)
+    resolve(swarm.pk)
+    assert steps() == ["continued"]
+    assert statuses(swarm)["second"] == "pending"
+
+
+def test_resolutions_in_the_same_file_run_one_after_another(world: World, model: Model, nudges: Nudges):
+    """Side by side, the one that lands second would conflict again."""
+    swarm, _ = in_conflict(world)
+    world.queued(swarm, "third", {"a.txt": "THIRD\ntwo\nthree\n"})
+    merge(swarm.pk)
+    resolve(swarm.pk)
+    from orchestration.stages.dispatch import dispatch
+
+    dispatch(swarm.pk)
+    assert sorted(statuses(swarm).values()) == ["assigned", "complete", "pending"]
+    keep_all = bash("sed -i -e '/^<<<<<<</d' -e '/^=======$/d' -e '/^>>>>>>>/d' a.txt")
+    model.workers |= {"second": [keep_all, hand_off()], "third": [keep_all, hand_off()]}
+    nudges.run()
+    assert set(statuses(swarm).values()) == {"complete"}
+    assert tries() == [("continued", "complete"), ("continued", "complete")]
+    assert sorted((content(swarm, "a.txt") or "").split()) == ["FIRST", "SECOND", "THIRD", "three", "two"]
+
+
+def test_a_resolution_whose_process_died_is_begun_again_from_its_merge(world: World, model: Model, nudges: Nudges):
+    from datetime import timedelta
+
+    from django.utils import timezone
+
+    from tests.stages.world import claimed
+
+    swarm, _ = in_conflict(world)
+    merge(swarm.pk)
+    resolve(swarm.pk)
+    from orchestration.stages.dispatch import dispatch
+
+    dispatch(swarm.pk)
+    attempt = claimed(Attempt.objects.get(rung="continued"))
+    Attempt.objects.filter(pk=attempt.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    model.workers["second"] = [write("a.txt", BOTH), hand_off()]
+    nudges.take()
+    tick()
+    nudges.run()
+    assert tries() == [("continued", "lost"), ("continued", "complete")]
+    assert entries()["second"] in {"landed", "superseded"}
+    assert content(swarm, "a.txt") == BOTH
