@@ -20,7 +20,9 @@ from orchestration.domain.texts import storable
 # Ours by their names. GITHUB_API_URL and its like are no secrets.
 _OURS = re.compile(r"SECRET_KEY|(GITHUB|OPENAI|ANTHROPIC|SWARM)_\w*(KEY|TOKEN|SECRET|PASSWORD)\w*")
 
+MOST_LEARNT = 256
 _named: set[str] = set()
+_learnt: dict[str, None] = {}  # the latest last
 
 
 def watch(names: Iterable[str]) -> None:
@@ -28,10 +30,18 @@ def watch(names: Iterable[str]) -> None:
     _named.update(filter(None, names))
 
 
+def learn(value: str) -> None:
+    """A secret that stands in no variable: a token that was made for us, or another form of one."""
+    _learnt.pop(value, None)
+    _learnt[value] = None
+    for old in list(_learnt)[:-MOST_LEARNT]:
+        _learnt.pop(old, None)
+
+
 def redactor() -> Redactor:
     """For the secrets as they are now."""
     names = _named | _ours(tuple(os.environb))  # asked for every message of every call: decoding the names takes long
-    values = {os.environ.get(name, "") for name in names} | {settings.SECRET_KEY}
+    values = {os.environ.get(name, "") for name in names} | {settings.SECRET_KEY, *list(_learnt)}
     return _made(frozenset(values))
 
 

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from orchestration.domain import paths
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.gating import GateMode
+from orchestration.domain.publishing import Landing
 from orchestration.domain.validation import sentences
 
 
@@ -31,7 +32,6 @@ NOT_YET = frozenset(
         "execution_mode",
         "k8s_pod_budget",
         "k8s_subagent_image",
-        "landing",
         "review",
         "collapse",
     }
@@ -60,6 +60,7 @@ class SwarmConfig(BaseModel):
     strategy: Strategy = Strategy.AUTOMATIC
     plan_approval: bool = False
     gate: GateMode | None = None
+    landing: Landing | None = None
     cache: bool = True
     budget_usd: Annotated[Decimal, Field(gt=0, le=1_000_000, decimal_places=6)] | None = None
     budget_tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000)] | None = None

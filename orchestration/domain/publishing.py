@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 MOST_MOVES = 20  # times that the target moved between our look and our push
+MOVES_AT_ONCE = 5  # of them without a pause
 MOST_TRIES = 500  # of a remote that is down: with the longest pause between them, more than a day
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 300.0
@@ -27,6 +28,8 @@ class Trouble(StrEnum):
     SIGN_IN = "sign_in"
     PROTECTED = "protected"
     CHECKED_OUT = "checked_out"
+    REWRITTEN = "rewritten"
+    CONFLICT = "conflict"  # what others pushed does not merge, or its checks are red
     OTHER = "other"
 
 
@@ -42,6 +45,11 @@ ADVICE: Mapping[Trouble, str] = {
         "Change the rule or its exceptions there and try again, or choose a pull request, or keep the branch only."
     ),
     Trouble.CHECKED_OUT: "Switch to another branch there and try again, or keep the branch only.",
+    Trouble.REWRITTEN: (
+        "Start anew from what is there now, or choose a pull request, or keep the branch only: a push would bring back "
+        "what was taken out."
+    ),
+    Trouble.CONFLICT: "Settle it in the merge queue, or try again, or keep the branch only.",
     Trouble.OTHER: "Look at what was said, then try again, or keep the branch only.",
 }
 

@@ -56,7 +56,7 @@ def executed(
         attempts=[
             _attempt(one, by_id[one.subtask_id], clock, landed.get(one.pk), numbers)
             for one in attempts
-            if not one.cached_from
+            if not one.cached_from and (one.started_at or not by_id[one.subtask_id].origin)
         ],
         plans=[_plan(one, by_id, clock) for one in iterations],
         merges=[_merge(entry) for entry in entries],

@@ -11,14 +11,26 @@ from orchestration.adapters.cancellation import Cancellation
 from orchestration.domain.errors import AdapterError, InvalidInput
 from orchestration.domain.handoffs import CheckResult
 from orchestration.domain.outcome import Outcome, outcome
-from orchestration.domain.states import ENTRY_OPEN, EntryStatus, SwarmStatus
-from orchestration.models import CheckRun, Swarm
+from orchestration.domain.publishing import Landing
+from orchestration.domain.states import (
+    ENTRY_OPEN,
+    PUBLICATION_OPEN,
+    SWARM_OVER,
+    EntryStatus,
+    PublicationStatus,
+    SubtaskStatus,
+    SwarmStatus,
+)
+from orchestration.models import CheckRun, Publication, Swarm
 from orchestration.models.figures import statistics_of
+from orchestration.stages import publish
 from orchestration.stages.inspection import run_checks
 from orchestration.stages.keeping import keep_checks
 from orchestration.stages.leases import heartbeat, hold, release_connection
 from orchestration.stages.prepare import address_of
+from orchestration.stages.publish import Outward
 from orchestration.stages.rows import status_by_name, store_of
+from orchestration.stages.taking import TARGET
 from orchestration.stages.tell import expire_in
 from orchestration.stages.transition import Superseded, moves, note
 
@@ -26,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 def finish(swarm_id: int) -> None:
-    """Does nothing unless the swarm is finalizing and its queue is empty. A crash half-way repeats it harmlessly."""
+    """Does nothing unless the swarm's end is due and its queue is empty. A crash half-way repeats it harmlessly."""
     swarm = Swarm.objects.select_related("repository").get(pk=swarm_id)
     if not _is_due(swarm):
         return
@@ -46,17 +58,53 @@ def lease_name(swarm: Swarm) -> str:
 
 
 def _is_due(swarm: Swarm) -> bool:
+    """At the end of the work; and after the swarm's own end while something of it is still to land outward."""
     if swarm.status != SwarmStatus.FINALIZING:
-        return False
-    return not swarm.merge_entries.filter(status__in=ENTRY_OPEN).exists()
+        open_ones = Publication.objects.filter(swarm=swarm, status__in=PUBLICATION_OPEN)
+        if swarm.status not in SWARM_OVER or not open_ones.exists():
+            return False
+    if swarm.status == SwarmStatus.CANCELLED:
+        return True
+    return not swarm.merge_entries.filter(status__in=ENTRY_OPEN).exists() and not publish.rests(swarm)
 
 
 def _finish(swarm: Swarm, cancellation: Cancellation) -> None:
-    checks = _check(swarm, cancellation)
-    cancellation.check()
-    landed = swarm.merge_entries.filter(status=EntryStatus.LANDED).count()
+    if swarm.status == SwarmStatus.CANCELLED:
+        publish.give_up(swarm, cancellation)
+        return
+    while True:
+        checks = _check(swarm, cancellation)
+        cancellation.check()
+        landed = swarm.merge_entries.filter(status=EntryStatus.LANDED).count()
+        end = outcome(_planned(swarm), landed, checks, swarm.planning_error)
+        step, kept = _outward(swarm, end, landed, cancellation)
+        if step is Outward.LATER:
+            return
+        if step is Outward.DONE:
+            break
     trouble = _publish(swarm) if landed else ""
-    _end(swarm, outcome(status_by_name(swarm), landed, checks, swarm.planning_error), trouble)
+    if swarm.status == SwarmStatus.FINALIZING:
+        _end(swarm, end, trouble, kept)
+
+
+def _planned(swarm: Swarm) -> dict[str, SubtaskStatus]:
+    """What became of the plan; of what others pushed, the publication tells."""
+    ours = set(swarm.subtasks.filter(origin=TARGET).values_list("name", flat=True))
+    return {name: status for name, status in status_by_name(swarm).items() if name not in ours}
+
+
+def _outward(swarm: Swarm, end: Outcome, landed: int, cancellation: Cancellation) -> tuple[Outward, str]:
+    """With the sentence why the result stays here, where it does."""
+    landing = publish.landing_of(swarm)
+    if landing is Landing.NONE or not landed:
+        return Outward.DONE, ""
+    if landing is Landing.DIRECT and end.status is not SwarmStatus.SUCCEEDED:
+        return Outward.DONE, f"Nothing was put on {swarm.base_branch}; what landed is on {swarm.branch}."
+    checked = swarm.head_sha
+    step = publish.land_outward(swarm, checked, cancellation)
+    swarm.refresh_from_db()
+    row = publish.publication_of(swarm)
+    return step, row.status_reason if row and row.status == PublicationStatus.CANCELLED else ""
 
 
 def _check(swarm: Swarm, cancellation: Cancellation) -> Sequence[CheckResult]:
@@ -64,6 +112,8 @@ def _check(swarm: Swarm, cancellation: Cancellation) -> Sequence[CheckResult]:
     commands = swarm.repository.checks
     if not commands:
         return ()
+    if known := _known_green(swarm):
+        return known
     pool = storage.workspace_pool(swarm.repository.public_id)
     sandbox = storage.sandbox_for(demo=swarm.repository.is_demo)
     release_connection()
@@ -82,6 +132,16 @@ def _check(swarm: Swarm, cancellation: Cancellation) -> Sequence[CheckResult]:
     _record(swarm, results)
     keep_checks(swarm, None, results)
     return results
+
+
+def _known_green(swarm: Swarm) -> tuple[CheckResult, ...]:
+    """What passed on exactly this commit is not run again while the result waits to land outward."""
+    runs = swarm.check_runs.filter(attempt=None, sha=swarm.head_sha).order_by("pk")
+    latest = {run.command: run for run in runs}
+    if not all(command in latest and latest[command].passed for command in swarm.repository.checks):
+        return ()
+    rows = [latest[command] for command in swarm.repository.checks]
+    return tuple(CheckResult(row.command, row.exit_code, row.output, row.duration_ms) for row in rows)
 
 
 def _record(swarm: Swarm, results: Sequence[CheckResult]) -> None:
@@ -113,11 +173,11 @@ def _publish(swarm: Swarm) -> str:
     return ""
 
 
-def _end(swarm: Swarm, end: Outcome, trouble: str) -> None:
+def _end(swarm: Swarm, end: Outcome, trouble: str, kept: str) -> None:
     status = end.status
     if trouble and status is SwarmStatus.SUCCEEDED:
         status = SwarmStatus.PARTLY_SUCCEEDED
-    reason = " ".join(part for part in (end.reason, trouble) if part)
+    reason = " ".join(part for part in (end.reason, trouble, kept) if part)
     try:
         with moves(swarm) as together:
             together.advance(swarm, status, reason=reason, verified=end.verified, stats=statistics_of(swarm))

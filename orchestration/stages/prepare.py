@@ -7,6 +7,7 @@ from django.conf import settings
 from orchestration.adapters import storage
 from orchestration.domain.repository_urls import RepositoryAddress, parse_repository
 from orchestration.models import Repository, Swarm
+from orchestration.stages.remote import Remote, credential_for
 from orchestration.stages.rows import store_of
 from orchestration.stages.transition import moves
 
@@ -18,7 +19,8 @@ def prepare(swarm: Swarm) -> None:
     store = store_of(swarm)
     store.create()
     address = address_of(swarm.repository)
-    fetched = store.fetch(address.url, swarm.base_branch or None, allow=settings.SWARM["ALLOWED_HOSTS_OUT"])
+    remote = Remote(store, address, credential_for(swarm.repository, address))
+    fetched = remote.fetch(swarm.base_branch or None)
     base = store.tip(swarm.branch)
     if base is None:  # otherwise a crash left it, and the repository may have moved on since
         base = fetched.sha

@@ -12,12 +12,14 @@ from orchestration.adapters.git import runner
 from orchestration.domain.config import SwarmConfig, parse_config
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.gating import GateMode
+from orchestration.domain.publishing import Landing
 from orchestration.domain.requests import check_request, title_of
 from orchestration.domain.rights import Action
 from orchestration.domain.scheduling import passed
 from orchestration.models import ModelEndpoint, Repository, Swarm, User
 from orchestration.stages.employ import choose_agent
 from orchestration.stages.prepare import address_of
+from orchestration.stages.publish import require_landing
 from orchestration.stages.transition import moves
 
 NO_MODEL = (
@@ -35,6 +37,7 @@ def submit(
     text = check_request(request)
     limits = with_gate(with_budgets(parse_config(config or {}), repository), repository)
     limits = limits.model_copy(update={"agent": choose_agent(repository, limits)})
+    limits = limits.model_copy(update={"landing": choose_landing(requester, repository, limits)})
     swarm = Swarm(
         requester=requester,
         repository=repository,
@@ -72,6 +75,16 @@ def with_gate(config: SwarmConfig, repository: Repository) -> SwarmConfig:
             f"{repository.name} has no checks, so nothing could land gated: add checks to it, or choose another gate."
         )
     return config.model_copy(update={"gate": gate})
+
+
+def choose_landing(requester: User, repository: Repository, config: SwarmConfig) -> Landing:
+    """The repository's way to land where the request names none. Past every review only with a maintainer's word."""
+    usual = Landing(repository.landing)
+    chosen = config.landing or usual
+    if chosen is Landing.DIRECT and chosen is not usual and not requester.may(Action.CONFIGURE, repository.team):
+        raise InvalidInput("Only maintainers may have a result landed directly on the branch of this repository.")
+    require_landing(repository, chosen)
+    return chosen
 
 
 def choose_endpoint(repository: Repository, config: SwarmConfig) -> ModelEndpoint:

@@ -60,6 +60,7 @@ def test_the_defaults_are_those_of_the_contract():
         "strategy": "automatic",
         "plan_approval": False,
         "gate": None,
+        "landing": None,
         "cache": True,
         "budget_usd": None,
         "budget_tokens": None,
@@ -130,7 +131,7 @@ def test_a_field_of_a_later_version_is_told_apart_from_a_slip(name: str):
 
 
 def test_all_later_fields_are_told_at_once():
-    assert "landing, review cannot be set" in refused({"landing": "direct", "review": "off", "max_subagents": 0})
+    assert "collapse, review cannot be set" in refused({"collapse": {}, "review": "off", "max_subagents": 0})
 
 
 def test_no_later_field_exists_already():

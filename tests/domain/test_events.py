@@ -14,6 +14,7 @@ from orchestration.domain.states import (
     EntryStatus,
     GateStatus,
     IterationStatus,
+    PublicationStatus,
     QuestionStatus,
     Status,
     SubtaskStatus,
@@ -24,7 +25,7 @@ STATUSES: tuple[Status, ...] = tuple(status for kind in NOUN_OF for status in ki
 
 
 def test_every_kind_of_row_has_a_noun_of_its_own():
-    merging, people = [EntryStatus, GateStatus], [DeliveryStatus, QuestionStatus]
+    merging, people = [EntryStatus, GateStatus, PublicationStatus], [DeliveryStatus, QuestionStatus]
     assert list(NOUN_OF) == [SwarmStatus, SubtaskStatus, AttemptStatus, *merging, IterationStatus, *people]
     assert set(NOUN_OF.values()) == set(Noun)
 

@@ -19,6 +19,7 @@ from orchestration.domain.states import (
     GateStatus,
     IllegalTransition,
     IterationStatus,
+    PublicationStatus,
     QuestionStatus,
     Status,
     SubtaskStatus,
@@ -31,6 +32,7 @@ KINDS: tuple[type[Status], ...] = (
     AttemptStatus,
     EntryStatus,
     GateStatus,
+    PublicationStatus,
     IterationStatus,
     DeliveryStatus,
     QuestionStatus,
@@ -44,6 +46,7 @@ PUBLISHED = {
     AttemptStatus: "assigned running waiting complete partial blocked failed timed_out cancelled lost",
     DeliveryStatus: "waiting delivered answered expired",
     GateStatus: "waiting running green red infra cancelled",
+    PublicationStatus: "pending pushing waiting refused landed cancelled",
     EntryStatus: "queued merging gating conflict landed rejected superseded cancelled",
 }
 
@@ -127,6 +130,7 @@ def test_the_ends_are_these():
         AttemptStatus: {"complete", "partial", "blocked", "failed", "timed_out", "cancelled", "lost"},
         EntryStatus: {"landed", "rejected", "superseded", "cancelled"},
         GateStatus: {"green", "red", "infra", "cancelled"},
+        PublicationStatus: {"cancelled"},
         IterationStatus: {"done", "failed", "lost"},
         DeliveryStatus: {"expired"},
         QuestionStatus: {"answered", "expired"},

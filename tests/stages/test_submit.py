@@ -15,6 +15,7 @@ from orchestration.domain.config import NOT_YET, SwarmConfig
 from orchestration.domain.errors import AdapterError, InvalidInput
 from orchestration.domain.events import Stage
 from orchestration.domain.gating import GateMode
+from orchestration.domain.publishing import Landing
 from orchestration.domain.rights import Role
 from orchestration.models import Event, ModelEndpoint, PlanIteration, Swarm
 from orchestration.stages.plan import plan
@@ -41,9 +42,8 @@ def test_a_request_is_on_its_way_with_everything_frozen(world: World, nudges: Nu
     swarm.refresh_from_db()
     assert (swarm.status, swarm.title) == ("planning", "Sort the shelves")
     assert swarm.request == "# Sort the shelves\n\nAll of them."
-    assert swarm.config == SwarmConfig(max_subagents=7, agent="builtin", gate=GateMode.OPTIMISTIC).model_dump(
-        mode="json"
-    )
+    frozen = SwarmConfig(max_subagents=7, agent="builtin", gate=GateMode.OPTIMISTIC, landing=Landing.NONE)
+    assert swarm.config == frozen.model_dump(mode="json")
     assert (swarm.endpoint, swarm.base_branch, swarm.base_sha) == (world.endpoint, "main", "")
     assert [event.kind for event in Event.objects.all()] == ["swarm.submitted"]
     assert nudges.all == [(Stage.PLAN, swarm.pk)]

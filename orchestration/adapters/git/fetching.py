@@ -9,11 +9,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.git.credentials import Credential
 from orchestration.adapters.git.directory import GitDirectory
 from orchestration.adapters.git.runner import check_branch, check_sha, run_git
 from orchestration.adapters.git.values import Fetched
 from orchestration.adapters.outgoing import check_host
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
+from orchestration.domain.publishing import PASSES, Trouble
 
 _FETCH = (
     "fetch",
@@ -45,13 +47,28 @@ _HTTPS = (
 )
 
 _SAYINGS = (
-    (r"Could not resolve host|Failed to connect|timed out|Connection refused", "cannot be reached"),
-    (r"returned error: 30\d|unable to update url base", "redirects elsewhere: give its final address"),
-    (r"could not read Username|Authentication failed|returned error: 40[13]", "needs a sign-in or is not there"),
-    (r"not found|returned error: 404", "is not there, or is private"),
-    (r"does not appear to be a git repository|not valid: is this a git", "is not a git repository"),
-    (r"certificate|SSL", "has a TLS certificate that cannot be trusted"),
+    (r"returned error: 429", "asks for fewer requests", Trouble.LIMITED),
+    (r"Could not resolve host|Failed to connect|timed out|Connection refused", "cannot be reached", Trouble.DOWN),
+    (r"returned error: 30\d|unable to update url base", "redirects elsewhere: give its final address", Trouble.OTHER),
+    (
+        r"could not read Username|Authentication failed|returned error: 40[13]",
+        "needs a sign-in or is not there",
+        Trouble.SIGN_IN,
+    ),
+    (r"not found|returned error: 404", "is not there, or is private", Trouble.OTHER),
+    (r"does not appear to be a git repository|not valid: is this a git", "is not a git repository", Trouble.OTHER),
+    (r"certificate|SSL", "has a TLS certificate that cannot be trusted", Trouble.OTHER),
 )
+
+
+class RemoteError(AdapterError):
+    """What somebody else's repository, or the way to it, said no to."""
+
+    def __init__(self, trouble: Trouble, message: str) -> None:
+        super().__init__(
+            Failure.TRANSIENT if trouble in PASSES or trouble is Trouble.MOVED else Failure.PERMANENT, message
+        )
+        self.trouble = trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +91,27 @@ class _Offer:
 class Fetching(GitDirectory):
     """Fetch from a local path or an https:// address."""
 
+    def remote_tip(
+        self,
+        source: str,
+        branch: str,
+        *,
+        allow: tuple[str, ...] = (),
+        credential: Credential | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> str:
+        """Where the branch stands there at this moment; empty where it does not."""
+        check_branch(branch)
+        config, env = way_to(source, allow, credential)
+        return _ask(_Remote(source, env, config, 120, cancellation)).branches.get(branch, "")
+
     def fetch(
         self,
         source: str,
         branch: str | None,
         *,
         allow: tuple[str, ...] = (),
+        credential: Credential | None = None,
         timeout_s: float = 600,
         cancellation: Cancellation | None = None,
     ) -> Fetched:
@@ -87,7 +119,7 @@ class Fetching(GitDirectory):
 
         `allow` lists hosts and networks that may be private, as outgoing.check_host takes it.
         """
-        config, env = _way_to(source, allow)
+        config, env = way_to(source, allow, credential)
         remote = _Remote(source, env, config, timeout_s, cancellation)
         if branch is None:
             branch = _default_branch(source, _ask(remote))
@@ -108,7 +140,9 @@ class Fetching(GitDirectory):
         return Fetched(check_sha(self.run("rev-parse", "--verify", ours).text.strip()), branch)
 
 
-def _way_to(source: str, allow: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+def way_to(
+    source: str, allow: tuple[str, ...], credential: Credential | None = None
+) -> tuple[tuple[str, ...], dict[str, str]]:
     """Options and environment with which git may reach the source, or why it may not."""
     if source.startswith("/"):
         if not Path(source).is_dir():
@@ -122,7 +156,10 @@ def _way_to(source: str, allow: tuple[str, ...]) -> tuple[tuple[str, ...], dict[
     if parts.scheme != "https" or not host or "@" in parts.netloc:
         raise InvalidInput("Repositories are fetched from a full path or an https:// address without a name in it.")
     addresses = check_host(host, port, allowed=allow)
-    return (*_HTTPS, *_pinned(host, port, addresses)), {"GIT_ALLOW_PROTOCOL": "https"}
+    return (*_HTTPS, *_pinned(host, port, addresses)), {
+        "GIT_ALLOW_PROTOCOL": "https",
+        **(credential.environment(source) if credential else {}),
+    }
 
 
 def _pinned(host: str, port: int, addresses: tuple[str, ...]) -> tuple[str, ...]:
@@ -189,12 +226,11 @@ def _some(branches: dict[str, str]) -> str:
 
 
 def _remote_error(source: str, stderr: str) -> AdapterError:
-    for position, (pattern, saying) in enumerate(_SAYINGS):
+    for pattern, saying, trouble in _SAYINGS:
         if re.search(pattern, stderr):
-            kind = Failure.TRANSIENT if position == 0 else Failure.PERMANENT
-            return AdapterError(kind, f"The repository {source} {saying}.")
+            return RemoteError(trouble, f"The repository {source} {saying}.")
     lines = [line for line in stderr.splitlines() if line.startswith(("fatal:", "error:"))]
     reason = re.sub(r"^\w+: ", "", lines[0]).rstrip(".") if lines else "git said nothing"
     lasting = re.search(r"fsck error|badTree|hasDot|refusing|bad object", stderr)
-    kind = Failure.PERMANENT if lasting else Failure.TRANSIENT
-    return AdapterError(kind, f"The repository {source} could not be fetched: {reason}.")
+    trouble = Trouble.OTHER if lasting else Trouble.DOWN
+    return RemoteError(trouble, f"The repository {source} could not be fetched: {reason}.")

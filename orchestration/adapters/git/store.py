@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orchestration.adapters.git.content import Content
-from orchestration.adapters.git.fetching import Fetching
 from orchestration.adapters.git.publishing import Publishing
+from orchestration.adapters.git.pushing import Pushing
 from orchestration.adapters.git.reading import Reading
 from orchestration.adapters.git.references import References
 from orchestration.adapters.git.upkeep import Upkeep
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-class BareRepository(References, Fetching, Reading, Content, Publishing, Upkeep):
+class BareRepository(References, Pushing, Reading, Content, Publishing, Upkeep):
     """One per configured repository, under the data directory, written only by us.
 
     Made with `create()`, which may be repeated. Safe to use from many threads.
