@@ -205,6 +205,14 @@ class MergeEntryAdmin(ReadOnlyAdmin):
     list_select_related = ("subtask",)
 
 
+@admin.register(models.GateRun)
+class GateRunAdmin(ReadOnlyAdmin):
+    list_display = ("public_id", "swarm", "status", "why", "flake", "status_reason", "duration_ms", "created_at")
+    list_filter = ("status", "flake")
+    search_fields = ("public_id", "swarm__public_id", "tree")
+    list_select_related = ("swarm",)
+
+
 @admin.register(models.Event)
 class EventAdmin(ReadOnlyAdmin):
     list_display = ("swarm", "seq", "kind", "at")

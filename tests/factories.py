@@ -15,6 +15,7 @@ from orchestration.domain.rights import Role
 from orchestration.domain.sharing import as_json, schema_of
 from orchestration.domain.states import ATTEMPT_LIVE, SUBTASK_SETTLED, SWARM_OVER, AttemptStatus
 from orchestration.models import (
+    Agent,
     ApiToken,
     Artifact,
     Attempt,
@@ -160,6 +161,11 @@ def make_entry(attempt: Attempt | None = None, **fields: Any) -> MergeEntry:
     return MergeEntry.objects.create(
         swarm=attempt.subtask.swarm, subtask=attempt.subtask, attempt=attempt, **given | fields
     )
+
+
+def make_agent(team: Team, **fields: Any) -> Agent:
+    plain: dict[str, Any] = {"team": team, "name": f"agent-{next(_number)}", "kind": "command", "argv": ["/bin/true"]}
+    return Agent.objects.create(**plain | fields)
 
 
 def make_gate(swarm: Swarm, *entries: MergeEntry, **fields: Any) -> GateRun:

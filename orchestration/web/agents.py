@@ -6,7 +6,7 @@ from django import forms
 
 from orchestration.domain.agents import BUILTIN
 from orchestration.domain.rights import Action
-from orchestration.models import Agent, User
+from orchestration.models import Agent, Repository, User
 
 
 def agent_field() -> forms.ChoiceField:
@@ -27,3 +27,14 @@ def offer_agents(form: forms.Form, user: User) -> None:
     field = form.fields["agent"]
     assert isinstance(field, forms.ChoiceField)  # noqa: S101 - for the type checker
     field.choices = [("", "The repository's"), (BUILTIN, "Built-in"), *((name, name) for name in names)]
+
+
+def offer_default_agents(form: forms.ModelForm[Repository], user: User) -> None:
+    """Of the repository's team; for a new one, of all teams that the person may configure."""
+    field = form.fields["agent"]
+    assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - for the type checker
+    teams = [form.instance.team] if form.instance.pk else user.teams_for(Action.CONFIGURE)
+    field.queryset = Agent.objects.filter(team__in=teams, is_active=True).order_by("name")
+    field.empty_label = "Built-in"
+    if not field.queryset.exists() and not form.instance.agent_id:
+        del form.fields["agent"]

@@ -12,6 +12,7 @@ from django.utils import timezone
 from orchestration.domain.config import Strategy, SwarmConfig, parse_config
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.gating import GateMode
+from orchestration.domain.publishing import Landing
 from orchestration.domain.repository_urls import parse_repository
 from orchestration.domain.requests import check_request
 from orchestration.domain.rights import Action
@@ -19,7 +20,7 @@ from orchestration.domain.scheduling import passed
 from orchestration.models import ModelEndpoint, Repository, Team, User
 from orchestration.stages.submit import check_branch
 from orchestration.web.access import repositories_of
-from orchestration.web.agents import agent_field, offer_agents
+from orchestration.web.agents import agent_field, offer_agents, offer_default_agents
 from orchestration.web.fields import PlainForm, deadline_field, money_field, number_field, tokens_field
 
 DEFAULTS = SwarmConfig()
@@ -29,6 +30,16 @@ STRATEGIES = [
     (Strategy.BY_DATA, "By data: the same work on parts of the material"),
     (Strategy.BY_STAGE, "By stage: analyse, change, verify"),
     (Strategy.NONE, "None: one agent does everything"),
+]
+WHEN = [
+    (GateMode.OPTIMISTIC.value, "After each landing (optimistic)"),
+    (GateMode.GATED.value, "Before each landing (gated)"),
+    (GateMode.OFF.value, "At the end only (off)"),
+]
+WHERE = [
+    (Landing.NONE.value, "Only on the swarm's own branch"),
+    (Landing.PULL_REQUEST.value, "As a pull request"),
+    (Landing.DIRECT.value, "Directly onto the branch it started from"),
 ]
 MOST_CHECKS = 20
 LONGEST_CHECK = 1000
@@ -92,6 +103,18 @@ class SwarmForm(PlainForm):
     )
     base_delay_ms = number_field("base_delay_ms", "First delay before a retry, ms")
     max_delay_ms = number_field("max_delay_ms", "Longest delay before a retry, ms")
+    gate = forms.ChoiceField(
+        required=False, label="When the checks decide", choices=[("", "As the repository has it"), *WHEN]
+    )
+    landing = forms.ChoiceField(
+        required=False, label="Where the result goes", choices=[("", "As the repository has it"), *WHERE]
+    )
+    cache = forms.BooleanField(
+        required=False,
+        initial=DEFAULTS.cache,
+        label="Use earlier findings",
+        help_text="Off: research and verification are always done anew.",
+    )
 
     BUDGETS = ("budget_usd", "budget_tokens", "deadline")
     LIMITS = ("max_subagents", "max_steps_per_subagent", "max_total_steps", "subagent_timeout_secs", "max_retries")
@@ -102,6 +125,9 @@ class SwarmForm(PlainForm):
         "request_delay_ms",
         "base_delay_ms",
         "max_delay_ms",
+        "gate",
+        "landing",
+        "cache",
     )
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
@@ -190,11 +216,6 @@ else:
 
 
 GATE_FIELDS = ("gate", "strict_commits", "gates_at_once")
-WHEN = [
-    (GateMode.OPTIMISTIC.value, "After each landing (optimistic)"),
-    (GateMode.GATED.value, "Before each landing (gated)"),
-    (GateMode.OFF.value, "At the end only (off)"),
-]
 
 
 class RepositoryForm(FormOfRepository):
@@ -219,6 +240,7 @@ class RepositoryForm(FormOfRepository):
             "checks",
             "check_timeout_s",
             *GATE_FIELDS,
+            "agent",
             "network",
             "max_agents",
             "budget_usd",
@@ -231,6 +253,7 @@ class RepositoryForm(FormOfRepository):
             "check_timeout_s": "Seconds per check",
             "strict_commits": "Every commit must pass by itself",
             "gates_at_once": "Gates at once",
+            "agent": "Who works",
             "network": "Commands may use the network",
             "max_agents": "Agents at once in all its swarms",
             "budget_usd": "Budget of each swarm, US dollars",
@@ -243,6 +266,7 @@ class RepositoryForm(FormOfRepository):
             "check_timeout_s": "",
             "strict_commits": "Gated only. Off: several land together when the last of them passes, which is faster.",
             "gates_at_once": "Gated only: how many candidates of one swarm are checked at the same time.",
+            "agent": "Unless a request chooses another.",
             "network": "Off is safer: what agents and checks run cannot reach anything.",
         }
         error_messages = {
@@ -254,6 +278,7 @@ class RepositoryForm(FormOfRepository):
         kwargs.setdefault("label_suffix", "")
         super().__init__(*args, **kwargs)
         self.fields["gates_at_once"].required = False
+        offer_default_agents(self, user)
         choice = self.fields["team"]
         assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 - for the type checker
         choice.queryset = user.teams_for(Action.CONFIGURE).order_by("name")

@@ -47,6 +47,8 @@ def paths(live_house: House) -> list[str]:
     make.make_entry(done, status="landed")
     make.make_check(over, passed=False, exit_code=1)
     make.make_token(live_house.owner)
+    gates_of(swarm)
+    make.make_agent(live_house.team)
     awaiting = scenes.awaiting_swarm(live_house.repository)
     budget = {"config": swarm.config | {"budget_usd": "5"}, "stopped_by": "swarm", "status_reason": "It is used up."}
     stopped = make.make_swarm(live_house.repository, status="paused", **budget)
@@ -58,6 +60,9 @@ def paths(live_house: House) -> list[str]:
         f"/swarms/{over.public_id}/",
         f"/swarms/{swarm.public_id}/cancel/",
         f"/swarms/{swarm.public_id}/limits/",
+        f"/swarms/{swarm.public_id}/queue/",
+        f"/repositories/{live_house.repository.public_id}/queue/",
+        f"/swarms/{over.public_id}/queue/",
         f"/swarms/{stopped.public_id}/",
         f"/swarms/{awaiting.public_id}/",
         f"/swarms/{awaiting.public_id}/plan/",
@@ -72,6 +77,23 @@ def paths(live_house: House) -> list[str]:
         "/profile/",
         "/nowhere/",
     ]
+
+
+def gates_of(swarm: Swarm) -> None:
+    """A red gate, the search below it, one by chance and one that runs."""
+    swarm.config |= {"gate": "gated"}
+    swarm.queue_reason = "The branch itself is red."
+    swarm.save()
+    rows = list(swarm.merge_entries.all())
+    whole, half = rows[:4], rows[:2]
+    result = {"command": "make test", "passed": False, "ending": "exit code 1", "duration_ms": 800}
+    make.make_gate(swarm, *whole, status="red", results=[result], log_tail="E   " + "x" * 200, status_reason="No.")
+    make.make_gate(swarm, *half, status="red", why="to find who is red", flake=True)
+    make.make_gate(swarm, rows[0], why="to find who is red")
+    make.make_gate(swarm, *rows, status="running", lease_token="t")
+    conflict = swarm.merge_entries.get(status="conflict")
+    for rung, status in (("continued", "failed"), ("fresh", "lost")):
+        make.make_attempt(conflict.subtask, status=status, rung=rung, resolves=conflict, status_reason="It gave up.")
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ def typed(house: House) -> dict[str, Any]:
         "request": "# Add a search field\r\n\r\nOn *every* page.",
         "strategy": "automatic",
         "parallel_enabled": "on",
+        "cache": "on",
         "branch": "",
         "model": "",
     }
@@ -230,3 +231,28 @@ def test_without_a_repository_it_says_what_to_do(house: House):
     Repository.objects.all().delete()
     assert "A maintainer of your team can add one." in house.client("member").get("/swarms/new/").content.decode()
     assert "/repositories/new/" in house.client("maintainer").get("/swarms/new/").content.decode()
+
+
+def test_gate_landing_and_earlier_findings_are_the_repositorys_unless_chosen(house: House, typed: dict[str, Any]):
+    send(house, typed)
+    usual = newest()
+    assert usual is not None
+    repository = house.repository
+    assert (usual.config["gate"], usual.config["landing"], usual.config["cache"]) == (
+        repository.gate,
+        repository.landing,
+        True,
+    )
+    usual.delete()
+    typed.pop("cache")
+    status, page = send(house, typed, gate="gated", landing="none")
+    assert status == 302, page
+    chosen = newest()
+    assert chosen is not None
+    assert (chosen.config["gate"], chosen.config["landing"], chosen.config["cache"]) == ("gated", "none", False)
+
+
+def test_a_gate_that_does_not_exist_is_told_beside_its_field(house: House, typed: dict[str, Any]):
+    status, page = send(house, typed, gate="sometimes")
+    assert status == 400
+    assert "sometimes is not one of the available choices" in page

@@ -176,3 +176,23 @@ def test_an_empty_list_says_the_next_step(db: None):
         client = Client()
         client.force_login(User.objects.get(username=name))
         assert said in client.get("/repositories/").content.decode()
+
+
+def test_a_repository_chooses_who_works_there_among_its_own_teams_agents(house: House):
+    page = house.client("maintainer").get("/repositories/new/").content.decode()
+    assert 'name="agent"' not in page  # nothing to choose from
+    ours = make.make_agent(house.team, name="ours")
+    asleep = make.make_agent(house.team, name="asleep", is_active=False)
+    theirs = make.make_agent(make.make_team(), name="theirs")
+    page = house.client("maintainer").get("/repositories/new/").content.decode()
+    assert ">Built-in<" in page
+    assert ">ours<" in page.replace("\n", "")
+    for foreign in (theirs, asleep):
+        assert f'<option value="{foreign.pk}"' not in page
+        assert add(house, name=f"with-{foreign.name}", agent=foreign.pk)[0] == 400
+    assert add(house, agent=ours.pk)[0] == 302
+    row = Repository.objects.get(name="till")
+    assert row.agent == ours
+    assert edit(house, row, agent="")[0] == 302
+    row.refresh_from_db()
+    assert row.agent is None

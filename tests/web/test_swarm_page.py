@@ -301,7 +301,7 @@ def test_a_wait_after_a_failed_planner_call_is_told(house: House):
 
 def test_cancel_asks_first_and_says_what_it_stops(house: House, busy: Swarm):
     page = text_of(house.client("member").get(f"/swarms/{busy.public_id}/cancel/").content.decode())
-    assert "This stops 2 running agents and 8 subtasks that are not finished." in page
+    assert "This stops 2 running agents and 9 subtasks that are not finished." in page
     busy.refresh_from_db()
     assert busy.status == "running"
 
