@@ -12,8 +12,8 @@ from orchestration.domain.merging import landing_message
 from orchestration.domain.policies import Rule, policy_for
 from orchestration.models import MergeEntry
 from orchestration.stages.inspection import COMMITTER
-from orchestration.stages.taking import TARGET
 from orchestration.stages.recall import Remembered
+from orchestration.stages.taking import TARGET
 
 
 @dataclass(frozen=True, slots=True)
