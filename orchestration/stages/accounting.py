@@ -275,8 +275,15 @@ def limits_of(swarm: Swarm, *, locked: bool = False) -> list[Limit]:
     return [*limits, *_month(swarm, locked=locked)]
 
 
+_bound_by_the_month = PreparedRead(
+    lambda pk: Repository.objects.filter(pk=pk, monthly_budget_usd__isnull=False).values_list("pk")
+)
+
+
 def _month(swarm: Swarm, *, locked: bool) -> list[Limit]:
     """What all swarms of the repository have spent since the first of this month, in UTC."""
+    if not _bound_by_the_month(pk=swarm.repository_id):
+        return []
     rows = Repository.objects.filter(pk=swarm.repository_id, monthly_budget_usd__isnull=False)
     repository = (rows.select_for_update(no_key=True) if locked else rows).first()
     if repository is None or repository.monthly_budget_usd is None:

@@ -43,6 +43,7 @@ from orchestration.domain.sharing import as_json
 from orchestration.domain.states import AttemptStatus, SubtaskStatus
 from orchestration.domain.tools import WORKER_TOOLS
 from orchestration.models import Artifact, Attempt, CacheEntry, Handoff, ModelEndpoint, SharedResult, Subtask, Swarm
+from orchestration.models.prepared import PreparedRead
 from orchestration.stages import briefing
 from orchestration.stages.leases import new_token
 from orchestration.stages.rows import config_of, endpoint_for, store_of
@@ -57,9 +58,20 @@ def unasked(subtask: Subtask) -> bool:
     return subtask.kind in KINDS and not subtask.cache
 
 
-def recall(swarm: Swarm) -> None:
+_waits_unasked = PreparedRead(
+    lambda swarm: (
+        Subtask.objects.filter(swarm=swarm, status=SubtaskStatus.PENDING, kind__in=KINDS, cache="")
+        .order_by()
+        .values_list("pk")[:1]
+    )
+)
+
+
+def recall(swarm_id: int) -> None:
     """Asks once for each subtask that is ready; a hit is complete at once, a miss or no answer goes to an agent."""
-    for subtask in _ready(swarm):
+    if not _waits_unasked(swarm=swarm_id):
+        return
+    for subtask in _ready(swarm_id):
         try:
             _recall(subtask)
         except Superseded:
@@ -69,9 +81,9 @@ def recall(swarm: Swarm) -> None:
             _note(subtask, MISS)
 
 
-def _ready(swarm: Swarm) -> QuerySet[Subtask]:
+def _ready(swarm_id: int) -> QuerySet[Subtask]:
     needs = Subtask.dependencies.through.objects.filter(from_subtask=OuterRef("pk"))
-    waiting = swarm.subtasks.filter(status=SubtaskStatus.PENDING, kind__in=KINDS, cache="")
+    waiting = Subtask.objects.filter(swarm=swarm_id, status=SubtaskStatus.PENDING, kind__in=KINDS, cache="")
     ready = waiting.exclude(Exists(needs.exclude(to_subtask__status=SubtaskStatus.COMPLETE)))
     return ready.select_related("swarm__repository", "swarm__endpoint")
 
@@ -186,11 +198,20 @@ def _copy(attempt: Attempt, kept: Kept, source: Source) -> None:
 # What is kept
 
 
+_missed = PreparedRead(
+    lambda attempt: Attempt.objects.filter(
+        pk=attempt, status=AttemptStatus.COMPLETE, agent="", cached_from="", subtask__cache=MISS
+    ).values_list("pk")
+)
+
+
 def remember(attempt_id: int) -> None:
     """Keeps what a complete attempt found; not where it was suspicious, or depended on what no key can hold."""
+    if not _missed(attempt=attempt_id):
+        return
     rows = Attempt.objects.select_related("subtask__swarm__repository", "subtask__swarm__endpoint", "handoff")
-    attempt = rows.filter(pk=attempt_id, status=AttemptStatus.COMPLETE, agent="", cached_from="").first()
-    if attempt is None or attempt.subtask.cache != MISS or attempt.handoff.suspicious:
+    attempt = rows.get(pk=attempt_id)
+    if attempt.handoff.suspicious:
         return
     try:
         _remember(attempt)

@@ -7,11 +7,13 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 from django.db.models import QuerySet
 
 from orchestration.domain.states import SubtaskStatus
 from orchestration.models import Subtask, Swarm
+from orchestration.models.prepared import PreparedRead
 
 Needed = tuple[str, SubtaskStatus, datetime | None]  # of a dependency: its name, its status, its end
 
@@ -37,21 +39,33 @@ _COLUMNS = tuple(field.name for field in fields(Pending))[1:]
 
 
 def pending(swarm: Swarm) -> list[Pending]:
-    return read(swarm.subtasks.filter(status=SubtaskStatus.PENDING), {swarm.pk: swarm})
+    return [Pending(swarm, *values) for _, *values in _pending(swarm=swarm.pk)]
 
 
 def read(rows: QuerySet[Subtask], swarms: Mapping[int, Swarm]) -> list[Pending]:
     """In the order in which they were planned; each of them knows the very swarm that is given."""
-    found = rows.order_by("pk").values_list("swarm_id", *_COLUMNS)
-    return [Pending(swarms[swarm], *values) for swarm, *values in found]
+    return [Pending(swarms[swarm], *values) for swarm, *values in _rows(rows)]
+
+
+def _rows(subtasks: QuerySet[Subtask]) -> QuerySet[Subtask, tuple[Any, ...]]:
+    return subtasks.order_by("pk").values_list("swarm_id", *_COLUMNS)
+
+
+_pending = PreparedRead(lambda swarm: _rows(Subtask.objects.filter(swarm=swarm, status=SubtaskStatus.PENDING)))
+_needs = PreparedRead(
+    lambda swarms: (
+        Subtask.dependencies.through.objects.filter(
+            from_subtask__swarm__in=swarms, from_subtask__status=SubtaskStatus.PENDING
+        )
+        .order_by("to_subtask")
+        .values_list("from_subtask", "to_subtask__name", "to_subtask__status", "to_subtask__finished_at")
+    )
+)
 
 
 def needs_of(swarms: Collection[int]) -> Mapping[int, Sequence[Needed]]:
     """Of all that is pending in these swarms: to name each of hundreds in the question takes longer than its answer."""
-    through = Subtask.dependencies.through.objects
-    needs = through.filter(from_subtask__swarm__in=swarms, from_subtask__status=SubtaskStatus.PENDING)
     found: dict[int, list[Needed]] = defaultdict(list)
-    facts = ("from_subtask", "to_subtask__name", "to_subtask__status", "to_subtask__finished_at")
-    for pk, name, status, finished_at in needs.order_by("to_subtask").values_list(*facts):
+    for pk, name, status, finished_at in _needs(swarms=list(swarms)):
         found[pk].append((name, SubtaskStatus(status), finished_at))
     return found

@@ -9,8 +9,15 @@ from orchestration.domain.planning import PlannedTask, SubmittedPlan, judge
 from orchestration.domain.states import ENTRY_OPEN, IterationStatus, SubtaskStatus
 from orchestration.domain.subplans import batch_problems, may_split, wants_split
 from orchestration.models import MergeEntry, PlanIteration, Subtask, Swarm
+from orchestration.models.prepared import PreparedRead
 from orchestration.stages.pending import Pending
 from orchestration.stages.rows import config_of, status_by_name
+
+_split = PreparedRead(
+    lambda swarms: (
+        Subtask.objects.filter(swarm__in=swarms, parent__isnull=False).order_by().values_list("parent").distinct()
+    )
+)
 
 
 class Splits:
@@ -33,8 +40,7 @@ class Splits:
 
     @cached_property
     def _split(self) -> frozenset[int | None]:
-        parts = Subtask.objects.filter(swarm__in=self._swarms, parent__isnull=False).order_by()
-        return frozenset(parts.values_list("parent", flat=True).distinct())
+        return frozenset(whole for (whole,) in _split(swarms=[swarm.pk for swarm in self._swarms]))
 
     @cached_property
     def _alone(self) -> frozenset[int | None]:

@@ -240,7 +240,7 @@ def test_what_failed_its_checks_or_was_lost_is_not_kept(office: Office, nudges: 
     failed = Attempt.objects.get()
     assert failed.handoff.suspicious
     lost = office.subtask(office.swarm(), name="lost")
-    recall(lost.swarm)
+    recall(lost.swarm.pk)
     attempt = factories.make_attempt(lost)
     Subtask.objects.filter(pk=lost.pk).update(status="running")
     lose(Attempt.objects.get(pk=attempt.pk), "gone")
@@ -318,7 +318,7 @@ def test_an_agent_that_is_not_ours_is_not_answered_for(office: Office, world: Wo
     Agent.objects.create(team=world.team, name="theirs", argv=["/opt/agent"])
     swarm = office.swarm(agent="theirs")
     subtask = office.subtask(swarm)
-    recall(swarm)
+    recall(swarm.pk)
     subtask.refresh_from_db()
     assert (subtask.cache, subtask.status) == (OFF, "pending")
 
@@ -387,7 +387,7 @@ def test_a_subtask_that_was_cancelled_meanwhile_stays_so(office: Office, monkeyp
         return found(key)
 
     monkeypatch.setattr(caching, "_found", cancelled)
-    recall(again.swarm)
+    recall(again.swarm.pk)
     again.refresh_from_db()
     assert (again.status, again.cache) == ("cancelled", "")
     assert not again.attempts.exists()
