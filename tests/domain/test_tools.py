@@ -26,6 +26,7 @@ WORKER: dict[str, tuple[set[str], dict[str, Any]]] = {
     "save_artifact": ({"type", "name", "path", "content", "mime"}, {}),
     "share_result": ({"key", "value", "tags"}, {}),
     "get_results": ({"key", "tags", "prefix", "producer"}, {}),
+    "ask_human": ({"question", "options"}, {}),
 }
 EVERY = {tool.name: tool for tool in (*PLANNER_TOOLS, *WORKER_TOOLS)}
 
@@ -46,7 +47,7 @@ def agree(schema: dict[str, Any], model: type[BaseModel]) -> None:
         assert model.model_fields[name].default == value
 
 
-def test_a_worker_is_offered_the_tools_of_the_main_job():
+def test_a_worker_is_offered_every_tool_of_the_contract():
     assert [tool.name for tool in WORKER_TOOLS] == [*WORKER, "handoff"]
 
 
