@@ -9,8 +9,8 @@ from typing import Any
 
 from django.db import connection
 
-from orchestration.domain.states import SWARM_OVER, SwarmStatus
-from orchestration.models import Event, Swarm
+from orchestration.domain.states import SWARM_OVER, PublicationStatus, SwarmStatus
+from orchestration.models import Event, Publication, Swarm
 from orchestration.reads.questions import only_answers_help
 
 POLL_SECONDS = 0.25
@@ -56,11 +56,17 @@ class Stillness:
 def _look(swarm: Swarm) -> int | None:
     swarm.refresh_from_db()
     status = SwarmStatus(swarm.status)
-    if status in NEEDS_PERSON:
+    if status in NEEDS_PERSON or _is_refused(swarm):
         return PERSON
     if status in SWARM_OVER:
         return SUCCEEDED if status is SwarmStatus.SUCCEEDED else NOT_SUCCEEDED
     return None
+
+
+def _is_refused(swarm: Swarm) -> bool:
+    """Its result cannot leave, and a person has to choose what becomes of it."""
+    refused = Publication.objects.filter(swarm=swarm, status=PublicationStatus.REFUSED)
+    return swarm.status == SwarmStatus.FINALIZING and refused.exists()
 
 
 def line(event: Event) -> str:

@@ -8,10 +8,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from orchestration.domain.states import SUBTASK_LOST, EntryStatus
-from orchestration.models import Attempt, Handoff, Message, Swarm
+from orchestration.models import Attempt, Handoff, Message, Publication, Swarm
 from orchestration.models.figures import statistics_of
 from orchestration.models.queues import queue_figures
 
+LANDING = ("mode", "target", "status", "status_reason", "landed_sha", "pull_request", "url", "tries", "not_before")
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
@@ -41,6 +42,7 @@ def whole(swarm: Swarm) -> dict[str, Any]:
     """Everything that `show --json` tells: text, error, subtasks with handoffs, artifacts, statistics."""
     handoffs = [one.handoff.summary for one in _attempts(swarm) if hasattr(one, "handoff")]
     succeeded = swarm.status == "succeeded"
+    publications = Publication.objects.filter(swarm=swarm)
     return summary(swarm) | {
         "request": swarm.request,
         "repository": swarm.repository.name,
@@ -61,6 +63,7 @@ def whole(swarm: Swarm) -> dict[str, Any]:
             for entry in swarm.merge_entries.select_related("subtask")
         ],
         "merge_queue": queue_figures(swarm),
+        "landing": publications.values(*LANDING).first(),
         "questions": list(swarm.questions.values("public_id", "text", "options", "status", "answer", "status_reason")),
         "messages": [_message(one) for one in swarm.messages.select_related("sender", "subtask")],
         "checks": list(

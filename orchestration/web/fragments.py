@@ -17,6 +17,7 @@ SWARM: Mapping[str, str] = {
         "header",
         "messages",
         "result",
+        "publication",
         "plan",
         "timeline",
         "agents",

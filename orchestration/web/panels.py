@@ -28,6 +28,7 @@ from orchestration.web import timeline as timelines
 from orchestration.web.activity import activity
 from orchestration.web.bars import Bar, bar
 from orchestration.web.gates import Gates
+from orchestration.web.landings import Outlook
 from orchestration.web.limits import AtLimit, at_limit
 from orchestration.web.looks import look
 from orchestration.web.shared import Shared
@@ -328,6 +329,10 @@ class SwarmPanels:
     @cached_property
     def shared(self) -> Shared:
         return Shared(self.swarm)
+
+    @cached_property
+    def outlook(self) -> Outlook:
+        return Outlook(self.swarm, may_steer=self.may_steer)
 
     @cached_property
     def talk(self) -> Talk:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import path
 
-from orchestration.web import actions, api_tokens, health, pages, people, queue_pages, speaking
+from orchestration.web import actions, api_tokens, health, landings, pages, people, queue_pages, speaking
 
 View = Callable[..., HttpResponseBase]
 
@@ -48,6 +48,7 @@ urlpatterns = [
     path("swarms/<str:public_id>/approve/", actions.approve, name="swarm-approve"),
     path("swarms/<str:public_id>/limits/", by_method(pages.swarm_limits, actions.change_limits), name="swarm-limits"),
     path("swarms/<str:public_id>/cancel/", by_method(pages.swarm_cancel, actions.cancel), name="swarm-cancel"),
+    path("swarms/<str:public_id>/landing/", landings.land, name="swarm-landing"),
     path("subtasks/<str:public_id>/", pages.subtask, name="subtask"),
     path("subtasks/<str:public_id>/edit/", by_method(pages.edit_subtask, actions.edit_subtask), name="subtask-edit"),
     path("subtasks/<str:public_id>/retry/", actions.retry_subtask, name="subtask-retry"),

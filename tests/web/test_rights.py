@@ -47,6 +47,7 @@ POSTS = {
     "swarm-cancel": ACT,
     "subtask-retry": ACT,
     "subtask-cancel": ACT,
+    "swarm-landing": ACT,
     "swarm-message": ACT,
     "subtask-message": ACT,
     "question-answer": ACT,

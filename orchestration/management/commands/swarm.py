@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from orchestration.domain.errors import InvalidInput, SwarmsiteError
+from orchestration.domain.publishing import Landing
 from orchestration.domain.states import QuestionStatus
 from orchestration.domain.texts import first_line
 from orchestration.management.bootstrap import bootstrap
@@ -22,6 +23,7 @@ from orchestration.models import Question, Repository, Subtask, Swarm, Team, Use
 from orchestration.reads.reports import summary, whole
 from orchestration.stages import replan, steer
 from orchestration.stages.ask import answer
+from orchestration.stages.publish import choose, try_again
 from orchestration.stages.submit import submit
 from orchestration.stages.tell import tell_subtask, tell_swarm
 
@@ -32,6 +34,7 @@ STEERING: Mapping[str, Callable[[Swarm, User], None]] = {
     "resume": steer.resume,
     "approve": steer.approve,
     "cancel": steer.cancel,
+    "land": try_again,
 }
 
 
@@ -71,6 +74,9 @@ class Command(BaseCommand):
         for verb in ("show", *STEERING):
             one = commands.add_parser(verb)
             one.add_argument("id")
+            if verb == "land":
+                ways = [way.value for way in Landing]
+                one.add_argument("--to", choices=ways, help="another way, or none: the branch only; without it: again")
             _json(one)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -178,7 +184,10 @@ class Command(BaseCommand):
     def _steer(self, options: dict[str, Any]) -> None:
         _, operator = bootstrap()
         swarm = find(options["id"])
-        STEERING[options["verb"]](swarm, operator)
+        if options.get("to"):
+            choose(swarm, operator, Landing(options["to"]))
+        else:
+            STEERING[options["verb"]](swarm, operator)
         self._print(swarm)
 
 
