@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +117,13 @@ def test_a_redis_for_one_test_keeps_nothing(redis_url: str):
         assert client.config_get("save") == {"save": ""}
     finally:
         client.close()
+
+
+def test_what_happens_at_once_is_tried_on_both_databases():
+    """A module that says nothing about the database starts no writers at once; elsewhere the marker means nothing."""
+    marker = "mark." + "any_database"
+    marked = {name: source for name, source in tree.modules("tests").items() if marker in source}
+    assert marked
+    assert {Path(name).parent.name for name in marked} == {"stages"}
+    whole = {name: source for name, source in marked.items() if re.search(rf"^pytestmark = .*{marker}", source, re.M)}
+    assert [name for name, source in whole.items() if "at_once" in source] == []

@@ -25,6 +25,7 @@ from tests.agents.outside import PYTHON, SCRIPT
 from tests.agents.rig import until
 from tests.stages.world import World, hand_off, write
 
+pytestmark = pytest.mark.any_database
 KEY = "sk-the-real-key-of-this-server-0123456789"
 ASKS = """
 import json, os, sys, urllib.request

@@ -18,6 +18,7 @@ from orchestration.stages import examine as module
 from orchestration.stages.examine import Examination, examine
 from tests import factories
 
+pytestmark = pytest.mark.any_database
 PONG = Answer(calls=(("ping", {"word": "hello"}),), usage=Usage(40, 9, 32))
 
 

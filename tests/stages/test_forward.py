@@ -18,6 +18,7 @@ CALLS = (("read", {"path": "a.txt"}), ("read", {"path": "b é.txt"}))
 
 
 @KINDS
+@pytest.mark.any_database
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_openai_client_is_answered_by_either_kind(world, kind, stream):
     answer = Answer("I read it.", CALLS, usage=Usage(120, 30, 20))
@@ -48,6 +49,7 @@ def test_an_openai_client_is_answered_by_either_kind(world, kind, stream):
 
 
 @KINDS
+@pytest.mark.any_database
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_anthropic_client_is_answered_by_either_kind(world, kind, stream):
     answer = Answer("I read it.", CALLS, usage=Usage(120, 30, 20))

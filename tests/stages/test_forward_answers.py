@@ -12,6 +12,7 @@ from orchestration.models import Step
 from orchestration.stages.forward import LONGEST_ANSWER
 from tests.stages.gateway_rig import CHAT, MESSAGES, Lines, openai_client, opened
 
+pytestmark = pytest.mark.any_database
 KEY = "sk-planted-0123456789abcdef"
 ENCODED = b64encode(KEY.encode()).decode()
 REFUSED = Answer(status=400, error={"message": f"bad request of {KEY}"})

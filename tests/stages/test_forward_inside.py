@@ -19,7 +19,7 @@ from orchestration.adapters.serving.access import SOCKET, forwarder_argv
 from orchestration.demo.service import Answer
 from tests.stages.gateway_rig import Lines, Office, opened
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.any_database]
 
 KEY = "sk-planted-0123456789abcdef"
 PROBE = Path(__file__).with_name("gateway_probe.py")

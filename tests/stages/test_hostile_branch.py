@@ -21,6 +21,7 @@ from tests.stages.test_execute import file_of, run
 from tests.stages.test_merge import content, entries
 from tests.stages.world import Model, World, bash, hand_off
 
+pytestmark = pytest.mark.any_database
 NESTED = "mkdir -p lib/.git/refs lib/.git/objects && echo 'ref: refs/heads/x' > lib/.git/HEAD && echo x > lib/a"
 REFUSED = {
     "link out of the tree": ("ln -s /etc/passwd leak", "leak is a link that leaves the repository"),

@@ -18,6 +18,7 @@ from orchestration.stages.inspection import Inspection
 from orchestration.stages.rows import store_of
 from tests.stages.world import World
 
+pytestmark = pytest.mark.any_database
 KEY = "sk-proj-0123456789abcdef"
 MARKERS = "<<<<<<< ours\na\n=======\nb\n>>>>>>> theirs\n"
 

@@ -19,6 +19,7 @@ from orchestration.stages.keeping import keep_checks, keep_output, keep_transcri
 from tests import factories
 from tests.stages.world import Model, World, bash, hand_off, says, write
 
+pytestmark = pytest.mark.any_database
 LONG = "echo first; yes | head -c 60000; echo last"
 KEY = "sk-proj-0123456789abcdef"
 

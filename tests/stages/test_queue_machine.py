@@ -37,6 +37,7 @@ from orchestration.stages.transition import moves
 from tests import factories
 from tests.stages.queue_model import Change, File, Tree, blobs, changed, commit, merged, read, tree_of
 
+pytestmark = pytest.mark.any_database
 EXAMPLES = int(os.environ.get("TEST_QUEUE_EXAMPLES", "60"))
 STEPS = ["merge", "merge_is_faithful", "commit", "pin", "swap", "unpin"]
 FILES = [f"{letter}.txt" for letter in "abcdef"]

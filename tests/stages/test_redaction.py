@@ -16,7 +16,7 @@ from orchestration.stages.plan import plan
 from orchestration.stages.rows import store_of
 from tests.stages.world import Model, Nudges, World, bash, call, hand_off, planned, says, task, write
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.any_database]
 
 KEY = "sk-proj-0123456789abcdef"
 ENCODED = base64.b64encode(KEY.encode()).decode()
