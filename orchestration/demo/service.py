@@ -69,7 +69,7 @@ class ScriptedService:
         with self._changed:
             return tuple(self._requests)
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 10.0) -> None:
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 60.0) -> None:
         """Until the condition holds; it is asked again whenever a request comes or ends."""
         with self._changed:
             if not self._changed.wait_for(condition, timeout):

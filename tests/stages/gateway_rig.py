@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +29,7 @@ Script = Callable[[Request], Answer]
 ASK: Mapping[str, Any] = {"model": "whatever", "messages": [{"role": "user", "content": "Mend the parser."}]}
 CHAT = "/openai/v1/chat/completions"
 MESSAGES = "/anthropic/v1/messages"
+LONGEST_S = 60  # bounds a broken machine; a busy one is only slow
 
 
 class Lines:
@@ -80,11 +83,21 @@ def opened(
             yield Office(attempt, access, report, service, cancellation, client)
 
 
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LONGEST_S
     while not condition():
         assert time.monotonic() < end, "it did not come true"
         threading.Event().wait(0.01)
+
+
+def hang_up(connection: socket.socket, path: str, token: str, service: ScriptedService) -> None:
+    """Asks, and is gone once the model has been asked."""
+    body = json.dumps(ASK).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with connection:
+        connection.sendall(head.encode() + body)
+        service.wait_for(lambda: service.in_flight == 1)
 
 
 def openai_client(access: GatewayAccess) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -19,7 +20,7 @@ from orchestration.domain.errors import AdapterError, Failure
 from orchestration.models import Attempt, ModelCall, Swarm
 from orchestration.stages import forward
 from orchestration.stages.accounting import OverBudget
-from tests.stages.gateway_rig import ASK, CHAT, MESSAGES, Lines, Office, client_of, opened, until
+from tests.stages.gateway_rig import ASK, CHAT, MESSAGES, Lines, Office, client_of, hang_up, opened, until
 
 READ = ("read", {"path": "a"})
 
@@ -177,8 +178,9 @@ def test_no_more_tool_calls_are_given_than_the_swarm_has_left(world):
 
 def test_an_agent_that_hangs_up_ends_the_call_and_frees_what_was_held_back(world):
     with opened(world, Lines(Answer("Never.", held="for ever")), budget_tokens=100_000) as office:
-        with pytest.raises(httpx.ReadTimeout):
-            office.client.post(CHAT, json=ASK, timeout=0.5)
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(f"{office.access.directory}/{SOCKET}")
+        hang_up(connection, CHAT, office.access.token, office.service)
         office.service.wait_for(lambda: office.service.hung_up == 1)
         until(lambda: office.fresh().reserved_steps == 0)
         assert (office.swarm().reserved_tokens, office.fresh().reserved_tokens, office.fresh().steps) == (0, 0, 0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import httpx
@@ -15,7 +15,7 @@ from orchestration.demo.service import Answer, ScriptedService
 from orchestration.models import Attempt, Step
 from orchestration.stages.forward import new_token
 from tests import factories
-from tests.stages.gateway_rig import ASK, Lines, until
+from tests.stages.gateway_rig import ASK, CHAT, Lines, hang_up, until
 from tests.web.server import LiveServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,12 +86,10 @@ def test_pages_are_where_they_were(live_site):
 
 
 def test_whoever_hangs_up_cancels_the_call_here_as_well(live_site):
-    with ScriptedService(Lines(Answer("Never.", held="for ever"))) as service, ThreadPoolExecutor(1) as pool:
+    with ScriptedService(Lines(Answer("Never.", held="for ever"))) as service:
         attempt = running(service)
-        headers = {"Authorization": f"Bearer {new_token(attempt)}"}
-        with httpx.Client(base_url=live_site, headers=headers) as client:
-            asked = pool.submit(client.post, "/gateway/openai/v1/chat/completions", json=ASK, timeout=0.5)
-            with pytest.raises(httpx.ReadTimeout):
-                asked.result()
+        site = httpx.URL(live_site)
+        connection = socket.create_connection((site.host, site.port))
+        hang_up(connection, f"/gateway{CHAT}", new_token(attempt), service)
         service.wait_for(lambda: service.hung_up == 1)
         until(lambda: Attempt.objects.get(pk=attempt.pk).reserved_steps == 0)
