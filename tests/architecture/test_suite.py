@@ -125,5 +125,7 @@ def test_what_happens_at_once_is_tried_on_both_databases():
     marked = {name: source for name, source in tree.modules("tests").items() if marker in source}
     assert marked
     assert {Path(name).parent.name for name in marked} == {"stages"}
-    whole = {name: source for name, source in marked.items() if re.search(rf"^pytestmark = .*{marker}", source, re.M)}
+    whole = {
+        name: source for name, source in marked.items() if re.search(rf"^pytestmark = .*{marker}", source, re.MULTILINE)
+    }
     assert [name for name, source in whole.items() if "at_once" in source] == []
