@@ -179,6 +179,10 @@ PANTRY_FILES = (
     ),
 )
 
+# Both stand at the same place of a file that neither was meant to change: whoever lands second is in conflict.
+_AISLES = "\n## Aisles\nThings stand in aisles, in the order of the way through the shop. Unknown things come last.\n"
+_NAMES = "## Names\nThings are bought under a plain name: small letters, one instead of many.\n\n"
+
 AISLE_TABLE = (
     turn("First, which ingredients the book has.", grep("^- ", "recipes"), read("AGENTS.md")),
     turn(
@@ -199,7 +203,11 @@ AISLE_TABLE = (
             'for i in b.recipe(n).ingredients]" | sort'
         ),
     ),
-    turn("All of them are where I would look for them. The whole suite.", every_test()),
+    turn(
+        "All of them are where I would look for them. What an aisle is belongs into the specification as well.",
+        after("SPEC.md", "known by its file's name without the ending.\n", _AISLES),
+    ),
+    turn("The whole suite.", every_test()),
     turn(
         "Done.",
         handoff(
@@ -224,12 +232,14 @@ INGREDIENT_NAMES = (
         write("ingredient-names", "larder/names.py", slip=(_ENDINGS, _FEWER_ENDINGS)),
     ),
     turn(
-        "Tests with the words from the request and those that only look like many.",
+        "Tests with the words from the request and those that only look like many, and a word in the specification.",
         write("ingredient-names", "tests/test_names.py"),
-        one_test("test_names"),
+        edit("SPEC.md", "## Planning a week\n", f"{_NAMES}## Planning a week\n"),
     ),
+    turn("The rules are few and plain, so this is done.", handoff("larder/names.py makes names plain.")),
     turn(
-        "'tomatoes' became 'tomatoe': I forgot words that end in -oes. That is one more ending.",
+        "I was not believed, and rightly: the tests were run, and 'tomatoes' became 'tomatoe'. I forgot words that end "
+        "in -oes. That is one more ending.",
         edit("larder/names.py", _FEWER_ENDINGS, _ENDINGS),
         one_test("test_names"),
     ),
@@ -285,3 +295,19 @@ TURNS: Mapping[str, tuple[Turn, ...]] = {
     "ingredient-names": INGREDIENT_NAMES,
     "example-week": EXAMPLE_WEEK,
 }
+
+# The same for both: it does not matter who landed first.
+_BOTH = (
+    turn("Somebody else wrote into the same place of SPEC.md, and landed first. I look at both.", read("SPEC.md")),
+    turn(
+        "Neither makes the other needless: aisles and names both stay, one after the other.",
+        write("aisles-and-names", "SPEC.md"),
+    ),
+    turn("The whole suite, with the work of both.", every_test()),
+    turn(
+        "Green.",
+        handoff("SPEC.md tells about aisles and about names: the conflict is settled, and nothing of either is lost."),
+    ),
+)
+
+RESOLUTIONS: Mapping[str, tuple[Turn, ...]] = {"aisle-table": _BOTH, "ingredient-names": _BOTH}

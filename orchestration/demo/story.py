@@ -30,6 +30,8 @@ GOALS = (
 ONLY_STORY = "I am a scripted demo model and know only the subtasks of my own story. Connect a real model for this one."
 REFUSED = "I am a scripted demo model: I have one answer to this subtask, and it was not accepted."
 
+CONFLICT = "cannot be merged: others changed the same files"  # so says prompts/resolve-task.md
+
 TURNS: Mapping[str, tuple[Turn, ...]] = {**foundations.TURNS, **building.TURNS}
 
 _LOOKS = (
@@ -157,7 +159,8 @@ def _statuses(text: str) -> dict[str, SubtaskStatus]:
 
 
 def _work(request: Request) -> Turn:
-    turns = TURNS.get(request.subtask)
+    scripts = foundations.RESOLUTIONS if CONFLICT in request.first_text else TURNS
+    turns = scripts.get(request.subtask)
     if turns is None:
         return Turn("", (("handoff", {"status": "blocked", "summary": ONLY_STORY}),))
     script = _offered(request, turns)

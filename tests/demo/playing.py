@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.adapters import prompts
+from orchestration.demo.foundations import RESOLUTIONS
 from orchestration.demo.plan import TASKS
 from orchestration.demo.repository import make_repository
-from orchestration.demo.story import story
+from orchestration.demo.story import TURNS, story
 from orchestration.demo.wire import Answer, Request, read_request
 from orchestration.domain import tools
 from orchestration.domain.demonstration import REQUEST
@@ -62,6 +63,24 @@ def worker_opening(task: PlannedTask) -> list[Message]:
         "results": "(none)",
     }
     return opening(prompts.render("worker-task", **values))
+
+
+def settler_opening(task: PlannedTask, files: Iterable[str]) -> list[Message]:
+    values = {
+        "swarm_id": "s1",
+        "subtask_name": task.name,
+        "who": "You go on.",
+        "instruction": task.instruction,
+        "acceptance": task.acceptance,
+        "checks": "; ".join(task.acceptance_checks),
+        "handoff": "(it handed off nothing)",
+        "said": "",
+        "files": "\n".join(files),
+        "others": "(nobody of this swarm)",
+        "tried": "",
+        "request": REQUEST,
+    }
+    return opening(prompts.render("resolve-task", **values))
 
 
 def said(answer: Answer) -> Message:
@@ -129,7 +148,8 @@ class Hands:
 
     def _write_file(self, path: str, content: str) -> str:
         target = self.folder / path
-        assert not target.exists(), f"{path} is another's"
+        is_settled = target.exists() and "<<<<<<<" in target.read_text(encoding="utf-8")
+        assert is_settled or not target.exists(), f"{path} is another's"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content, encoding="utf-8")
         return "written"
@@ -163,19 +183,28 @@ class Played:
     answers: list[Answer]
     handoff: Mapping[str, Any]
     hands: Hands
+    refused: int = 0
 
 
-def work(task: PlannedTask, folder: Path, *, with_shell: bool = True) -> Played:
-    messages, hands = worker_opening(task), Hands(folder, with_shell)
+def work(task: PlannedTask, folder: Path, *, with_shell: bool = True, messages: list[Message] | None = None) -> Played:
+    """A handoff in the middle of its script is one that the checks refuse."""
+    hands, refused = Hands(folder, with_shell), 0
+    last = len((RESOLUTIONS if messages else TURNS)[task.name])
+    messages = messages or worker_opening(task)
     turns, answers = [], []
     for _ in range(30):
         answer = ask(messages, WORKER_TOOLS)
         turns.append(list(messages))
         answers.append(answer)
         for name, arguments in answer.calls:
-            if name == "handoff":
+            if name == "handoff" and len(answers) == last:
                 assert isinstance(arguments, Mapping)
-                return Played(turns, answers, arguments, hands)
+                return Played(turns, answers, arguments, hands, refused)
+        if any(name == "handoff" for name, _ in answer.calls):
+            assert not with_shell or any(shell(folder, check)[0] for check in task.acceptance_checks)
+            messages += [said(answer), *heard(answer, ["Not complete yet. The tests did not pass."])]
+            refused += 1
+            continue
         results = [hands.run(name, arguments) for name, arguments in answer.calls if not isinstance(arguments, str)]
         messages += [said(answer), *heard(answer, results)]
     raise AssertionError(f"{task.name} does not end")
@@ -189,6 +218,7 @@ class Integration:
         self._folder = folder
         make_repository(self.repository)
         self._bases: dict[str, str] = {}
+        self.conflicts: dict[str, list[str]] = {}  # that were settled: files by subtask
 
     def begin(self, name: str) -> Path:
         """The subtask's workspace: a plain copy of the tip as it is now."""
@@ -209,9 +239,16 @@ class Integration:
         return git(self._folder / name, "diff", "--name-only", self._bases[name], "HEAD").splitlines()
 
     def land(self, name: str) -> None:
-        """Merge it; a conflict fails the test."""
+        """Merge it; a conflict is settled by the subtask's own worker, or fails the test."""
         head = self.commit(name)
-        git(self.repository, "merge", "--quiet", "--no-ff", "-m", f"Merge {name}", head)
+        git(self.repository, "merge", "--quiet", "--no-ff", "-m", f"Merge {name}", head, ok=(0, 1))
+        files = git(self.repository, "diff", "--name-only", "--diff-filter=U").splitlines()
+        if files:
+            assert name in RESOLUTIONS, f"{name} conflicts in {files}"
+            work(TASKS[name], self.repository, with_shell=False, messages=settler_opening(TASKS[name], files))
+            git(self.repository, "add", "--all")
+            git(self.repository, "commit", "--quiet", "--no-edit")
+            self.conflicts[name] = files
         shutil.rmtree(self._folder / name)
 
     def tip(self) -> str:

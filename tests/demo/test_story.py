@@ -154,7 +154,7 @@ def test_it_is_done_while_the_last_ones_are_in_flight():
     assert (names(plan), plan.done) == ([], True)
 
 
-@pytest.mark.parametrize("lost", [S.FAILED, S.TIMED_OUT, S.CANCELLED, S.CONFLICT, S.BLOCKED])
+@pytest.mark.parametrize("lost", [S.FAILED, S.TIMED_OUT, S.CANCELLED, S.BLOCKED])
 def test_nothing_is_built_on_what_was_lost(lost: SubtaskStatus):
     known = all_of(S.COMPLETE, survey_conventions=lost, readable_amounts=lost)
     plan = planned(again(known))
