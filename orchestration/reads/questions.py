@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from collections.abc import Collection
+
+from django.db.models import Count, QuerySet
 
 from orchestration.domain.resolving import Rung
 from orchestration.domain.states import (
@@ -33,7 +35,17 @@ def only_answers_help(swarm: Swarm) -> bool:
 
 def conflicts_for_people(swarm: Swarm) -> QuerySet[MergeEntry]:
     """That no agent could settle."""
-    return swarm.merge_entries.filter(
+    return _for_people().filter(swarm=swarm).select_related("subtask")
+
+
+def conflicts_by_swarm(swarms: Collection[int]) -> dict[int, int]:
+    """How many there are in each that has some."""
+    rows = _for_people().filter(swarm__in=swarms).order_by().values_list("swarm")
+    return dict(rows.annotate(count=Count("pk")))
+
+
+def _for_people() -> QuerySet[MergeEntry]:
+    return MergeEntry.objects.filter(
         status=EntryStatus.CONFLICT, rung=Rung.PERSON, subtask__status=SubtaskStatus.CONFLICT
     )
 

@@ -61,8 +61,8 @@ class Chain:
         if self.store.is_ancestor(head, tip):
             return self._link(entry, tip)
         merged, declared = self.store.merge(tip, head), frozenset[bytes]()
+        remembered = Remembered(entry.subtask.swarm.repository_id)
         if isinstance(merged, MergeConflict):
-            remembered = Remembered(entry.subtask.swarm.repository_id)
             tree = settle(self.store, merged, lambda path: policy_for(path, self.rules), remembered)
             if tree is None:
                 return Conflicted(entry, merged.paths, tip)
@@ -74,6 +74,7 @@ class Chain:
         broken = self.store.merge_is_faithful(entry.attempt.base_sha, tip, head, commit, declared=declared)
         if broken:
             return Unfaithful(entry, broken)
+        remembered.count()
         self.store.step_to(commit, head)
         return self._link(entry, commit)
 

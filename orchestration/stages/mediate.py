@@ -24,7 +24,7 @@ from orchestration.stages.handoff import enqueue
 from orchestration.stages.inspection import COMMITTER, PIN
 from orchestration.stages.leases import lease_end, new_token
 from orchestration.stages.resolution import Settling
-from orchestration.stages.resolve import climb
+from orchestration.stages.resolve import climb, put_back
 from orchestration.stages.rows import store_of
 from orchestration.stages.transition import Superseded, moves
 
@@ -78,9 +78,14 @@ def settle(entry: MergeEntry, person: User, choices: Mapping[str, Choice]) -> No
     swarm = entry.swarm
     settling = Settling(entry, store_of(swarm).tip(swarm.branch) or swarm.head_sha)
     try:
+        if settling.is_settled:  # the branch has moved, and nothing is left to say
+            put_back(entry)
+            return
         commit = _commit(settling, person, choices)
         resolved = settling.resolved(commit)
         settling.store.pin(PIN, f"by-hand-{entry.public_id}", commit)
+    except Superseded:
+        raise InvalidInput(CHANGED) from None
     except AdapterError as error:
         raise InvalidInput(f"It could not be settled: {error}") from error
     try:

@@ -32,6 +32,8 @@ class Remembered:
     def count(self) -> None:
         """They settled what is about to land."""
         ids = [one.pk for one in self.used]
+        if not ids:
+            return
         Resolution.objects.filter(pk__in=ids).update(uses=F("uses") + 1, used_at=timezone.now())
 
 

@@ -142,6 +142,12 @@ class Settling:
                 told.append((name, text))
             yield shown(path), told
 
+    def blobs(self) -> Iterator[tuple[str, dict[int, str]]]:
+        """Of each file that no rule settles: its sides' blobs, as far as there are any."""
+        for path, sides in sides_of(self.conflict).items() if self.conflict else ():
+            if path in self.settlement.left:
+                yield shown(path), {number: side.blob for number, side in sides.items()}
+
     def rivals(self) -> list[MergeEntry]:
         """Who landed changes of these files since the entry's work began, the latest first."""
         base = self.store.merge_base(self.tip, self.entry.head_sha)

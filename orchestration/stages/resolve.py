@@ -34,14 +34,19 @@ def resolve(swarm_id: int) -> None:
 def _resolve(swarm: Swarm, entry: MergeEntry) -> None:
     settling = Settling(entry, store_of(swarm).tip(swarm.branch) or swarm.head_sha)
     if settling.is_settled:
-        with moves(swarm) as together:
-            together.advance(entry, EntryStatus.QUEUED, reason=CLEAN_BY_NOW, conflict_paths=[])
-            together.advance(entry.subtask, SubtaskStatus.HANDED_OFF)
+        put_back(entry)
         return
     tries = tries_of(entry)
     step = next_step(settling.look([Rung(one.rung) for one in tries]))
     with moves(swarm) as together:
         climb(entry, step, together)
+
+
+def put_back(entry: MergeEntry) -> None:
+    """The branch has moved, and nothing of the conflict is left."""
+    with moves(entry.swarm) as together:
+        together.advance(entry, EntryStatus.QUEUED, reason=CLEAN_BY_NOW, conflict_paths=[], rung="")
+        together.advance(entry.subtask, SubtaskStatus.HANDED_OFF)
 
 
 def climb(entry: MergeEntry, step: Step, together: Moves, **fields: str) -> None:

@@ -12,6 +12,7 @@ from django.db.models import Count, Q, QuerySet
 from orchestration.domain.rights import Action
 from orchestration.domain.states import ATTEMPT_HOLDS_SLOT, SWARM_OVER, QuestionStatus, SwarmStatus
 from orchestration.models import Attempt, ModelEndpoint, Question, Repository, Subtask, Swarm, User
+from orchestration.reads.questions import conflicts_by_swarm
 from orchestration.web.access import repositories_of, swarms_of
 from orchestration.web.bars import Bar, bar
 
@@ -50,6 +51,7 @@ class Card:
     agents: int
     broken: int
     questions: int = 0
+    conflicts: int = 0  # for a person to settle
 
     @property
     def over(self) -> bool:
@@ -86,7 +88,7 @@ class Board:
         done = Column("done", "Done lately", "Nothing has finished yet.")
         for swarm in self._rows:
             status = SwarmStatus(swarm.status)
-            asks = status not in SWARM_OVER and self._questions.get(swarm.pk)
+            asks = status not in SWARM_OVER and (self._questions.get(swarm.pk) or self._conflicts.get(swarm.pk))
             column = needs if asks or status in NEEDS_YOU else done if status in SWARM_OVER else running
             column.cards.append(self._card(swarm))
         return [needs, running, done]
@@ -119,10 +121,15 @@ class Board:
         rows = Question.objects.filter(status=QuestionStatus.OPEN, swarm__in=[swarm.pk for swarm in self._rows])
         return dict(rows.order_by().values_list("swarm").annotate(count=Count("pk")))
 
+    @cached_property
+    def _conflicts(self) -> dict[int, int]:
+        return conflicts_by_swarm([swarm.pk for swarm in self._rows])
+
     def _card(self, swarm: Swarm) -> Card:
         progress = bar(self._statuses[swarm.pk])
         questions = self._questions.get(swarm.pk, 0)
-        return Card(swarm, progress, self._agents.get(swarm.pk, 0), progress.broken, questions)
+        conflicts = self._conflicts.get(swarm.pk, 0)
+        return Card(swarm, progress, self._agents.get(swarm.pk, 0), progress.broken, questions, conflicts)
 
     @cached_property
     def repositories(self) -> list[Repository]:

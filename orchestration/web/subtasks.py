@@ -7,6 +7,7 @@ from functools import cached_property
 from orchestration.domain.states import SUBTASK_LOST, SUBTASK_SETTLED, SubtaskStatus, SwarmStatus
 from orchestration.models import Artifact, Attempt, CheckRun, Event, Handoff, MergeEntry, Step, Subtask
 from orchestration.reads.diffs import Diff, diff_of
+from orchestration.reads.questions import conflicts_for_people
 from orchestration.web.looks import look
 from orchestration.web.shared import Shared
 from orchestration.web.talk import Talk
@@ -62,6 +63,11 @@ class SubtaskPanels:
         swarm_goes_on = self.swarm.status in {SwarmStatus.RUNNING, SwarmStatus.PAUSED}
         retryable = (SUBTASK_LOST | {SubtaskStatus.CONFLICT}) - {SubtaskStatus.CANCELLED}
         return self.may_steer and swarm_goes_on and self.subtask.status in retryable
+
+    @cached_property
+    def conflict(self) -> MergeEntry | None:
+        """That waits for a person."""
+        return conflicts_for_people(self.swarm).filter(subtask=self.subtask).first()
 
     @property
     def may_edit(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import path
 
-from orchestration.web import actions, api_tokens, health, landings, pages, people, queue_pages, speaking
+from orchestration.web import actions, api_tokens, conflicts, health, landings, pages, people, queue_pages, speaking
 
 View = Callable[..., HttpResponseBase]
 
@@ -52,6 +52,13 @@ urlpatterns = [
     path("subtasks/<str:public_id>/", pages.subtask, name="subtask"),
     path("subtasks/<str:public_id>/edit/", by_method(pages.edit_subtask, actions.edit_subtask), name="subtask-edit"),
     path("subtasks/<str:public_id>/retry/", actions.retry_subtask, name="subtask-retry"),
+    path(
+        "subtasks/<str:public_id>/conflict/",
+        by_method(conflicts.conflict, conflicts.settle_conflict),
+        name="subtask-conflict",
+    ),
+    path("subtasks/<str:public_id>/conflict/guide/", conflicts.guide_agent, name="conflict-guide"),
+    path("subtasks/<str:public_id>/conflict/give-up/", conflicts.give_up_conflict, name="conflict-give-up"),
     path("subtasks/<str:public_id>/cancel/", actions.cancel_subtask, name="subtask-cancel"),
     path("swarms/<str:public_id>/message/", speaking.message_swarm, name="swarm-message"),
     path("subtasks/<str:public_id>/message/", speaking.message_subtask, name="subtask-message"),
