@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestration.domain.states import (
@@ -28,6 +28,7 @@ class Moment:
     live: Sequence[Attempt]
     entries: Sequence[MergeEntry]
     gates: Sequence[GateRun]
+    disbelieved: Collection[int] = ()  # attempts whose handoff was refused, since the checks did not pass
 
 
 def told(moment: Moment) -> str:
@@ -36,7 +37,14 @@ def told(moment: Moment) -> str:
         return "All work has landed. The repository's checks run once more, on everything together."
     if moment.status not in {SwarmStatus.PLANNING, SwarmStatus.RUNNING}:
         return ""
-    said = (_planning(moment), _working(moment), _conflict(moment), _red(moment), _landing(moment))
+    said = (
+        _planning(moment),
+        _working(moment),
+        _disbelieved(moment),
+        _conflict(moment),
+        _red(moment),
+        _landing(moment),
+    )
     return " ".join(part for part in said if part)
 
 
@@ -55,6 +63,11 @@ def _working(moment: Moment) -> str:
     if len(moment.live) == 1:
         return f"An agent works on {names}, in a copy of the files of its own."
     return f"{len(moment.live)} agents work at the same time, each in a copy of the files of its own: {names}."
+
+
+def _disbelieved(moment: Moment) -> str:
+    names = names_of(attempt.subtask.name for attempt in moment.live if attempt.pk in moment.disbelieved)
+    return f"{names} was handed off as done, but its checks did not pass, so it is being mended." if names else ""
 
 
 def _conflict(moment: Moment) -> str:

@@ -19,7 +19,8 @@ from orchestration.domain.states import (
     SwarmStatus,
 )
 from orchestration.domain.stats import Executed, statistics
-from orchestration.models import Attempt, CheckRun, Event, MergeEntry, PlanIteration, Subtask, Swarm
+from orchestration.domain.tools import HANDOFF
+from orchestration.models import Attempt, CheckRun, Event, MergeEntry, PlanIteration, Step, Subtask, Swarm
 from orchestration.models.figures import executed
 from orchestration.reads.results import Fetch, fetch_of
 from orchestration.web import diagrams
@@ -175,8 +176,11 @@ class SwarmPanels:
 
     @property
     def happening(self) -> str:
+        refused = Step.objects.filter(attempt__in=self.live, tool=HANDOFF.name, ok=False).values_list(
+            "attempt", flat=True
+        )
         rows = (self.subtasks, self.live, self.entries, self.gates.rows)
-        return moments.told(moments.Moment(self.swarm.status, bool(self.planner), *rows))
+        return moments.told(moments.Moment(self.swarm.status, bool(self.planner), *rows, disbelieved=set(refused)))
 
     @cached_property
     def fetch(self) -> Fetch | None:

@@ -94,3 +94,16 @@ def test_a_gates_line_names_whom_it_tried(repository: Repository):
     make.make_event(swarm, "gate.red", entries=[entry.public_id], reason="`make test` failed.")
     (event,) = activity(swarm, [entry])
     assert event.facts["name"] == "index"
+
+
+def test_a_handoff_that_was_not_believed_is_told_while_it_is_mended(repository: Repository):
+    swarm = make.make_swarm(repository, status="running")
+    attempt = make.make_attempt(make.make_subtask(swarm, name="names", status="running"))
+    make.make_step(attempt, tool="handoff", ok=True)
+    assert "did not pass" not in told(swarm)
+    make.make_step(attempt, tool="handoff", ok=False)
+    assert "names was handed off as done, but its checks did not pass, so it is being mended." in told(swarm)
+    make.make_step(
+        make.make_attempt(make.make_subtask(swarm, status="complete"), status="complete"), tool="handoff", ok=False
+    )
+    assert told(swarm).count("did not pass") == 1
