@@ -16,7 +16,7 @@ from kombu.transport import memory
 from typing_extensions import override
 
 # Whatever frees or brings work rings; should anything ever forget to, this is how long it takes.
-LONGEST_S = 0.25
+LONGEST_S = 1.0
 
 
 class Bell:

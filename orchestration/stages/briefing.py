@@ -13,10 +13,11 @@ from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.config import Strategy, SwarmConfig
 from orchestration.domain.context import Part, history, line_news
 from orchestration.domain.sharing import told_first
-from orchestration.domain.states import IterationStatus, SubtaskStatus
+from orchestration.domain.states import AttemptStatus, IterationStatus, SubtaskStatus
 from orchestration.domain.subplans import MAX_CHILDREN, MAX_DEPTH, SPLIT_FROM
 from orchestration.domain.trees import tree
 from orchestration.models import Delivery, Handoff, Subtask, Swarm
+from orchestration.models.prepared import PreparedRead
 from orchestration.stages.rows import config_of
 from orchestration.stages.sharing import of_dependencies
 from orchestration.stages.standing import FAILURES, Standing
@@ -154,10 +155,26 @@ def worker_task(swarm: Swarm, subtask: Subtask) -> str:
     )
 
 
+_needed = PreparedRead(
+    lambda subtask: Subtask.dependencies.through.objects.filter(from_subtask=subtask).values_list("to_subtask")
+)
+_done = PreparedRead(
+    lambda needed: (
+        Handoff.objects.filter(
+            Q(attempt__subtask__in=needed, attempt__status=AttemptStatus.COMPLETE) | Q(parent__in=needed)
+        )
+        .order_by()
+        .values_list("pk")
+    )
+)
+
+
 def handoffs_for(subtask: Subtask) -> QuerySet[Handoff]:
     """What the subtasks that it builds on handed off, and the parts of these."""
-    needed = subtask.dependencies.all()
-    done = Handoff.objects.filter(Q(attempt__subtask__in=needed, attempt__status="complete") | Q(parent__in=needed))
+    needed = [pk for (pk,) in _needed(subtask=subtask.pk)]
+    if not needed:
+        return Handoff.objects.none()
+    done = Handoff.objects.filter(pk__in=[pk for (pk,) in _done(needed=needed)])
     return done.select_related("attempt__subtask", "parent")
 
 

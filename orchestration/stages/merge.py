@@ -14,14 +14,14 @@ from orchestration.domain.errors import AdapterError, InvalidInput
 from orchestration.domain.gating import GateMode
 from orchestration.domain.merging import BATCH, CHAIN, FAILURES_IN_A_ROW, in_order
 from orchestration.domain.policies import read_policies
-from orchestration.domain.states import EntryStatus, SwarmStatus
+from orchestration.domain.states import SwarmStatus
 from orchestration.models import MergeEntry, Swarm
 from orchestration.stages.after import look_after
 from orchestration.stages.branch import Writer, cancel, conflict, land, put_aside, recover_left, reject
 from orchestration.stages.gated import News, look, news
 from orchestration.stages.landing import Conflicted, Unfaithful, begin
 from orchestration.stages.leases import Held, heartbeat, hold
-from orchestration.stages.queueing import due, waiting
+from orchestration.stages.queueing import is_waiting, waiting
 from orchestration.stages.rows import gate_mode, store_of
 from orchestration.stages.transition import Superseded, status_of
 
@@ -46,8 +46,7 @@ def merge(swarm_id: int) -> None:
 
 def _waiting(swarm: Swarm) -> News:
     """Asked again after the lease was given back: an entry that came meanwhile found it taken."""
-    there = due(swarm).exists() or swarm.merge_entries.filter(status=EntryStatus.MERGING).exists()
-    return (there,) if there else NOTHING
+    return (True,) if is_waiting(swarm) else NOTHING
 
 
 def _drain(swarm: Swarm, lease: Held, *, gated: bool) -> News:
@@ -70,7 +69,9 @@ def _batch(swarm: Swarm) -> list[MergeEntry]:
     """Who is to be merged next, in order; what came back to the queue of a cancelled swarm is not."""
     swarm.refresh_from_db(fields=["status", "status_reason"])
     chosen = in_order(waiting(swarm))[:BATCH]
-    entries = MergeEntry.objects.select_related("subtask__swarm", "attempt__handoff").in_bulk(chosen)
+    entries = MergeEntry.objects.select_related("subtask", "attempt__handoff").in_bulk(chosen)
+    for entry in entries.values():
+        entry.swarm = entry.subtask.swarm = swarm
     return [entries[pk] for pk in chosen if pk in entries]
 
 

@@ -26,6 +26,7 @@ from orchestration.domain.sharing import (
 )
 from orchestration.domain.states import AttemptStatus
 from orchestration.models import Attempt, SharedResult, Subtask, Swarm
+from orchestration.models.prepared import PreparedRead
 from orchestration.stages.family import descendants
 from orchestration.stages.transition import Moves, moves
 
@@ -129,8 +130,13 @@ def _known(swarm: Swarm) -> str:
     return f"There are {', '.join(keys[:MOST_NAMED])}{more}." if keys else "Nothing has been shared yet."
 
 
+_anything = PreparedRead(lambda swarm: SharedResult.objects.filter(swarm=swarm).order_by().values_list("pk")[:1])
+
+
 def of_dependencies(subtask: Subtask) -> list[Shared]:
     """What the subtasks shared that this one builds on, and their parts."""
+    if not _anything(swarm=subtask.swarm_id):
+        return []
     needed = list(subtask.dependencies.all())
     producers = {row.pk for one in needed for row in (one, *descendants(one))}
     return _loaded(alive(subtask.swarm).filter(subtask__in=producers).values_list("pk", flat=True))

@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from orchestration.domain.context import digest
 from orchestration.domain.states import SUBTASK_SETTLED, IterationStatus, SubtaskStatus
 from orchestration.models import Delivery, Handoff, PlanIteration, Subtask, Swarm
-from orchestration.stages.tell import messages_for
+from orchestration.stages.tell import is_addressed, messages_for
 
 FAILURES = "Not done, and nothing will happen to it unless you plan it"
 # What was cancelled, a person wanted so; a conflict is being settled.
@@ -49,6 +49,8 @@ class Standing:
     @cached_property
     def said(self) -> list[Delivery]:
         """What people said to this planner."""
+        if not is_addressed(self.swarm, self.parent):
+            return []
         return list(messages_for(self.swarm, self.parent).select_related("iteration").defer("iteration__messages"))
 
     @property

@@ -96,6 +96,21 @@ _unheard = PreparedRead(
 )
 
 
+_addressed = PreparedRead(
+    lambda swarm, listener: (
+        Delivery.objects.filter(message__swarm=swarm, subtask=listener)
+        .exclude(status=DeliveryStatus.EXPIRED)
+        .order_by()
+        .values_list("pk")[:1]
+    )
+)
+
+
+def is_addressed(swarm: Swarm, listener: Subtask | None) -> bool:
+    """Whether there is any of `messages_for`: hardly ever, and asked after every landing."""
+    return bool(_addressed(swarm=swarm.pk, listener=listener.pk if listener else None))
+
+
 class Ear:
     """What one conversation hears: each message once, in the first request after it was sent."""
 

@@ -19,6 +19,7 @@ import pytest
 from orchestration.adapters.sandbox import Limits
 from orchestration.adapters.sandbox.bubblewrap import Bubblewrap
 from orchestration.adapters.sandbox.cgroups import Groups
+from orchestration.adapters.sandbox.launch import NICE
 from orchestration.adapters.sandbox.unconfined import Unconfined
 from orchestration.domain.errors import AdapterError
 
@@ -290,3 +291,13 @@ def test_a_group_that_takes_no_process_stops_the_command(tmp_path: Path, monkeyp
         with pytest.raises(AdapterError, match="took no process"):
             box.run("touch made", timeout_s=LONG)
     assert not (tmp_path / "made").exists()
+
+
+def test_what_runs_inside_leaves_the_processor_to_the_engine_and_cannot_take_it_back(tmp_path: Path) -> None:
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    with Bubblewrap().open(tmp_path, limits=Limits()) as box:
+        own = box.run("nice; (nice) & wait", timeout_s=LONG)
+        raised = box.run("nice -n -10 nice 2>&1", timeout_s=LONG)
+    assert own.output.split() == [str(min(19, ours + NICE))] * 2
+    assert str(min(19, ours + NICE)) in raised.output.split()
+    assert os.getpriority(os.PRIO_PROCESS, 0) == ours

@@ -10,7 +10,7 @@ from django.utils import timezone
 from orchestration.domain.merging import AGING_S, in_order
 from orchestration.models import MergeEntry, Swarm
 from orchestration.stages.merge import merge
-from orchestration.stages.queueing import waiting
+from orchestration.stages.queueing import is_waiting, waiting
 from tests import factories
 from tests.stages.test_merge import landings
 from tests.stages.world import World
@@ -62,3 +62,23 @@ def test_one_that_has_waited_long_lands_before_an_urgent_one(world: World):
     MergeEntry.objects.filter(pk=old.pk).update(enqueued_at=timezone.now() - timedelta(seconds=10 * AGING_S))
     merge(swarm.pk)
     assert landings(swarm) == ["old", "urgent"]
+
+
+def test_a_queue_waits_for_a_writer_where_something_is_due_or_was_left_half_way():
+    swarm, other = factories.make_swarm(), factories.make_swarm()
+    assert not is_waiting(swarm)
+    one = entry(swarm, "one")
+    assert is_waiting(swarm)
+    assert not is_waiting(other)
+    for status, waits in (("merging", True), ("gating", False), ("conflict", False), ("cancelled", False)):
+        MergeEntry.objects.filter(pk=one.pk).update(status=status)
+        assert is_waiting(swarm) is waits, status
+
+
+def test_what_is_put_aside_is_due_again_when_its_time_has_come():
+    swarm = factories.make_swarm()
+    one, minute = entry(swarm, "one"), timedelta(minutes=1)
+    for until, waits in ((timezone.now() + minute, False), (timezone.now() - minute, True)):
+        MergeEntry.objects.filter(pk=one.pk).update(not_before=until)
+        assert is_waiting(swarm) is waits
+        assert [queued.id for queued in waiting(swarm)] == ([one.pk] if waits else [])

@@ -20,6 +20,7 @@ from orchestration.adapters.sandbox.output import BoundedOutput
 from orchestration.domain.errors import AdapterError, Failure
 
 START_S = 60.0  # takes 2 ms; an overloaded machine is no broken sandbox
+NICE = 5  # an agent's build must not keep the engine that serves a hundred others from answering
 _CHILD = re.compile(rb'"child-pid": (\d+)\D')
 _ENDED = re.compile(rb'"exit-code": (\d+)')
 
@@ -109,6 +110,7 @@ class Launch:
     def release(self, limits: Mapping[int, int]) -> None:
         """Bind the resource limits to the first process, which everything inside inherits, and let it go on."""
         with suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, self.first, os.getpriority(os.PRIO_PROCESS, 0) + NICE)
             for kind, value in limits.items():
                 resource.prlimit(self.first, kind, (value, value))
         with suppress(BrokenPipeError):
