@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from orchestration.domain.resolving import Rung
 from orchestration.domain.states import (
     ENTRY_OPEN,
     SUBTASK_SETTLED,
@@ -80,7 +81,17 @@ def _conflict(moment: Moment) -> str:
     paths = names_of(path for one in unsettled if one.pk in entries for path in entries[one.pk].conflict_paths)
     where = f" in {paths}" if paths else ""
     verb = "changes" if len(names) == 1 else "change"
-    return f"{names_of(names)} {verb} lines that another subtask changed as well{where}; that is settled next."
+    end = _settling(moment, [entries[one.pk] for one in unsettled if one.pk in entries])
+    return f"{names_of(names)} {verb} lines that another subtask changed as well{where}; {end}."
+
+
+def _settling(moment: Moment, entries: Sequence[MergeEntry]) -> str:
+    if any(entry.rung == Rung.PERSON for entry in entries):
+        return "that needs a person"
+    at_work = {attempt.subtask_id for attempt in moment.live}
+    if any(entry.subtask_id in at_work for entry in entries):
+        return "an agent is putting both together"
+    return "that is settled next"
 
 
 def _red(moment: Moment) -> str:

@@ -38,6 +38,15 @@ def test_who_works_what_conflicts_and_what_is_landing_are_told(repository: Repos
     )
 
 
+def test_who_settles_a_conflict_is_told(repository: Repository):
+    swarm = scenes.busy_swarm(repository)
+    entry = swarm.merge_entries.get(status="conflict")
+    make.make_attempt(entry.subtask, status="running", resolves=entry, rung="continued")
+    assert "an agent is putting both together." in told(swarm)
+    swarm.merge_entries.filter(pk=entry.pk).update(rung="person")
+    assert "that needs a person." in told(swarm)
+
+
 def test_a_conflict_whose_subtask_is_settled_is_told_no_more(repository: Repository):
     swarm = scenes.busy_swarm(repository)
     swarm.subtasks.filter(name="migration-of-old-sessions").update(status="complete")
