@@ -63,4 +63,4 @@ def maintain(repository_id: int) -> None:
 
 @shared_task(name="orchestration.tick", ignore_result=True)
 def tick() -> None:
-    ticking.tick()
+    ticking.tick_of_many()

@@ -28,10 +28,9 @@ from orchestration.domain.errors import SwarmsiteError
 from orchestration.management.collector import settled
 from orchestration.models import Lease, ModelEndpoint
 from orchestration.stages import leases
-from orchestration.stages.tick import take_over, tick
+from orchestration.stages.tick import ENGINE, WORKERS, take_over, tick
 
 logger = logging.getLogger(__name__)
-NAME = "engine"
 QUEUES = {"plan": 16, "dispatch": 2, "merge": 4, "check": 4}
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -48,7 +47,7 @@ def holder() -> str:
 
 def live_holder() -> str | None:
     """Who runs the engine now; None where nobody does, or its process on this machine is dead."""
-    lease = Lease.objects.filter(name=NAME).exclude(token="").first()
+    lease = Lease.objects.filter(name=ENGINE).exclude(token="").first()
     if lease is None or lease.expires_at is None or lease.expires_at <= timezone.now() or _is_dead(lease.holder):
         return None
     return lease.holder
@@ -56,6 +55,8 @@ def live_holder() -> str | None:
 
 def _is_dead(holder: str) -> bool:
     """Only a process of this machine can be known to be dead; of others the lease's end decides."""
+    if holder == WORKERS:
+        return False
     host, pid, started = holder.rsplit(":", 2)
     return host == socket.gethostname() and _started(int(pid)) != started
 
@@ -90,8 +91,8 @@ class Engine:
     def claim(self) -> None:
         """Become the engine of this data directory. Raises EngineRuns where another one is alive."""
         if live_holder() is None:  # a dead one's lease need not run out first
-            Lease.objects.filter(name=NAME).update(expires_at=timezone.now() - timedelta(seconds=1))
-        self._held = leases.take(NAME, holder())
+            Lease.objects.filter(name=ENGINE).update(expires_at=timezone.now() - timedelta(seconds=1))
+        self._held = leases.take(ENGINE, holder())
         if self._held is None:
             raise EngineRuns(f"Another process ({live_holder()}) already runs the engine of this data directory.")
 
@@ -114,7 +115,7 @@ class Engine:
         if not leases.heartbeat.wait_until_idle(STOP_SECONDS):
             logger.warning("Something did not end in %.0f s; the next engine takes it over.", STOP_SECONDS)
         if self._held:
-            Lease.objects.filter(name=NAME, token=self._held.token).update(token="", expires_at=None)
+            Lease.objects.filter(name=ENGINE, token=self._held.token).update(token="", expires_at=None)
 
     def _work(self, queue: str, concurrency: int) -> None:
         """One at a time: which queues are consumed is read from the application when a worker becomes ready."""

@@ -81,6 +81,14 @@ def take(name: str, holder: str = "") -> Held | None:
     return Held(name, token, Lease.objects.values_list("fence", flat=True).get(name=name))
 
 
+def share(name: str, holder: str, seconds: float) -> None:
+    """For `seconds` from now, by whichever process of this holder asks; nothing where somebody else has it."""
+    until = timezone.now() + timedelta(seconds=seconds)
+    ours = Lease.objects.filter(name=name, holder=holder).exclude(token="")
+    if ours.update(expires_at=until) == 0 and take(name, holder) is not None:
+        ours.update(expires_at=until)
+
+
 def _claim(name: str, token: str, holder: str) -> bool:
     free = Lease.objects.filter(name=name).filter(Q(token="") | Q(expires_at__lte=timezone.now()))
     return free.update(token=token, holder=holder, fence=F("fence") + 1, expires_at=lease_end()) == 1

@@ -36,6 +36,7 @@ from orchestration.models import (
     Subtask,
     Swarm,
 )
+from orchestration.stages import leases
 from orchestration.stages.accounting import free_reservations
 from orchestration.stages.ask import look_after_questions
 from orchestration.stages.gate import lose as lose_gate
@@ -49,6 +50,9 @@ from orchestration.stages.transition import advance
 logger = logging.getLogger(__name__)
 UNCLAIMED_AFTER = timedelta(seconds=2)
 GONE = "The process that ran it is gone."
+ENGINE = "engine"  # the lease of whoever does the work
+WORKERS = "Celery's worker processes"  # its holder where there is no embedded engine
+WORKERS_SECONDS = 30.0  # beat sends a tick every five
 
 
 def tick() -> None:
@@ -72,9 +76,15 @@ def _lose_gates(running: QuerySet[GateRun]) -> None:
         lose_gate(run)
 
 
+def tick_of_many() -> None:
+    """The tick that beat sends to worker processes: whoever else looks sees by it that they are the engine."""
+    leases.share(ENGINE, WORKERS, WORKERS_SECONDS)
+    tick()
+
+
 def take_over() -> None:
     """A new engine is the only one here: what the last one held ran in it, and nothing else does."""
-    Lease.objects.exclude(name="engine").update(token="", expires_at=None)
+    Lease.objects.exclude(name=ENGINE).update(token="", expires_at=None)
     for attempt in _attempts():
         _give_up(attempt)
     for iteration in PlanIteration.objects.select_related("swarm").filter(status=IterationStatus.RUNNING):

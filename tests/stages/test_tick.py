@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from orchestration import tasks
 from orchestration.domain.errors import SwarmsiteError
 from orchestration.domain.events import Stage
+from orchestration.management.engine import Engine, EngineRuns, live_holder
 from orchestration.models import Attempt, Event, Lease, MergeEntry, PlanIteration, Subtask, Swarm
 from orchestration.stages import tick as stage
 from orchestration.stages.leases import hold, take
 from orchestration.stages.maintain import EVERY
-from orchestration.stages.tick import take_over, tick
+from orchestration.stages.tick import ENGINE, WORKERS, take_over, tick, tick_of_many
 from tests import factories
 from tests.stages.world import Model, Nudges, World, at_once, claimed, hand_off, planned, statuses, task, write
 
@@ -164,6 +166,40 @@ def test_it_keeps_its_own_lease():
         assert lease
         take_over()
         assert Lease.objects.get(name="engine").token == lease.token
+
+
+# Where worker processes do the work.
+
+
+def test_worker_processes_are_the_engine_for_everybody_else():
+    assert live_holder() is None
+    tick_of_many()
+    assert live_holder() == WORKERS
+    with pytest.raises(EngineRuns, match="worker processes"):
+        Engine().claim()
+
+
+def test_any_of_them_keeps_it_and_without_ticks_it_ends():
+    tick_of_many()
+    soon = timezone.now() + timedelta(seconds=1)
+    Lease.objects.update(expires_at=soon)
+    tick_of_many()
+    assert Lease.objects.get(name=ENGINE).expires_at > soon
+    Lease.objects.update(expires_at=timezone.now() + PAST)
+    assert live_holder() is None
+    Engine().claim()
+
+
+def test_they_take_nothing_from_an_engine_that_lives():
+    with hold(ENGINE) as lease:
+        assert lease
+        tick_of_many()
+        assert Lease.objects.get(name=ENGINE).token == lease.token
+
+
+def test_beats_task_is_that_tick():
+    tasks.tick()
+    assert live_holder() == WORKERS
 
 
 # Without any nudge.
