@@ -121,7 +121,9 @@ def test_no_model_is_connected(world: World, how: str):
     if how != "none":
         team = factories.make_team() if how == "another team's" else world.team
         factories.make_endpoint(team, enabled=how != "disabled", is_demo=how == "the demo's")
-    assert refusal(world).startswith("No model is connected. Set OPENAI_API_KEY, OPENAI_BASE_URL and OPENAI_MODEL")
+    said = refusal(world)
+    assert said.startswith("No model is connected. Set OPENAI_API_KEY, OPENAI_BASE_URL and OPENAI_MODEL")
+    assert "ANTHROPIC_API_KEY" in said
 
 
 def test_the_demo_never_asks_a_real_model(world: World):
