@@ -86,6 +86,7 @@ STEPS: list[tuple[str, Any, str, str]] = [
 ]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(("where", "name", "when"), [step[1:] for step in STEPS], ids=[step[0] for step in STEPS])
 def test_a_crash_at_any_step_is_finished_by_the_next_run(  # noqa: PLR0917 - what is replaced
     world: World, nudges: Nudges, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, when: str

@@ -123,7 +123,7 @@ def test_nobody_takes_it_over_between_the_confirmation_and_the_commit():
     """Even when it runs out meanwhile: the taker waits for the row."""
     held = take("branch")
     assert held
-    end = timezone.now() + timedelta(seconds=0.5)
+    end = timezone.now() + timedelta(seconds=2)
     Lease.objects.update(expires_at=end)
     tried = threading.Event()
     order: list[str] = []

@@ -84,6 +84,7 @@ def test_a_budget_is_overshot_by_no_more_than_one_call_and_after_the_pause_nobod
     assert Attempt.objects.count() == MANY
 
 
+@pytest.mark.any_database
 def test_time_is_over_for_all_of_them_at_once(world: World, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
         stage, "config_of", lambda swarm: config_of(swarm).model_copy(update={"subagent_timeout_secs": 3.0})
