@@ -139,6 +139,8 @@ SWARM: dict[str, Any] = {
     "SANDBOX": env.choice("SWARM_SANDBOX", "auto", ("auto", "bubblewrap", "container", "none")),
     "ALLOWED_HOSTS_OUT": env.words("SWARM_ALLOWED_HOSTS_OUT"),
     "LOCAL_REPOSITORIES": env.words("SWARM_LOCAL_REPOSITORIES"),
+    "GITHUB_API_URL": env.url("GITHUB_API_URL", "https://api.github.com"),
+    "GITHUB_APP_ID": env.text("GITHUB_APP_ID"),
     "MAX_AGENTS": env.integer("SWARM_MAX_AGENTS", 100, low=1, high=1000),
     "LEASE_SECONDS": env.integer("SWARM_LEASE_SECONDS", 30, low=3, high=3600),
     "OPENAI_ENDPOINT": env.openai_endpoint(),

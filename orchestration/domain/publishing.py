@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+from orchestration.domain.errors import AdapterError, Failure
+
 MOST_MOVES = 20  # times that the target moved between our look and our push
 MOVES_AT_ONCE = 5  # of them without a pause
 MOST_TRIES = 500  # of a remote that is down: with the longest pause between them, more than a day
@@ -52,6 +54,15 @@ ADVICE: Mapping[Trouble, str] = {
     Trouble.CONFLICT: "Settle it in the merge queue, or try again, or keep the branch only.",
     Trouble.OTHER: "Look at what was said, then try again, or keep the branch only.",
 }
+
+
+class RemoteError(AdapterError):
+    """What somebody else's repository, or the way to it, said no to."""
+
+    def __init__(self, trouble: Trouble, message: str) -> None:
+        passes = trouble in PASSES or trouble is Trouble.MOVED
+        super().__init__(Failure.TRANSIENT if passes else Failure.PERMANENT, message)
+        self.trouble = trouble
 
 
 def pause_s(tries: int) -> float:

@@ -11,15 +11,16 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 
 from orchestration.adapters.cancellation import Cancellation
-from orchestration.adapters.git.fetching import RemoteError
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.publishing import (
     ADVICE,
     MOVES_AT_ONCE,
     Landing,
+    RemoteError,
     Trouble,
     needs_person,
     pause_s,
@@ -33,9 +34,10 @@ from orchestration.domain.states import (
     SwarmStatus,
 )
 from orchestration.models import Publication, Repository, Swarm, User
+from orchestration.stages.describing import describe
 from orchestration.stages.merge import merge
 from orchestration.stages.prepare import address_of
-from orchestration.stages.remote import Remote, credential_for
+from orchestration.stages.remote import NO_GITHUB, NO_SIGN_IN, Remote, credential_for, github_of, github_slug
 from orchestration.stages.rows import config_of, store_of
 from orchestration.stages.taking import TARGET, taken_in
 from orchestration.stages.transition import Superseded, advance, moves, note, status_of
@@ -87,6 +89,8 @@ def land_outward(swarm: Swarm, checked: str, cancellation: Cancellation) -> Outw
     try:
         address = address_of(swarm.repository)
         remote = Remote(store_of(swarm), address, credential_for(swarm.repository, address), cancellation)
+        if row.mode == Landing.PULL_REQUEST:
+            return _pull_request(swarm, row, remote)
         return _direct(swarm, row, remote, checked)
     except (AdapterError, InvalidInput) as error:
         if isinstance(error, AdapterError) and error.kind is Failure.CANCELLED:
@@ -134,6 +138,32 @@ def _direct(swarm: Swarm, row: Publication, remote: Remote, checked: str) -> Out
             logger.info("Swarm %s looks at its target again: %s", swarm.public_id, error)
 
 
+def _pull_request(swarm: Swarm, row: Publication, remote: Remote) -> Outward:
+    """The swarm's own branch there, and one pull request of it: what a crash left is found before another is made."""
+    hub = github_of(swarm.repository, remote.address)
+    there, head = remote.tip(swarm.branch), _head(swarm)
+    if there != head:
+        if there and not (remote.store.contains(there) and remote.store.is_ancestor(there, head)):
+            why = f"Somebody pushed to {swarm.branch} there: it stands at {there[:8]}, which this result does not hold."
+            raise RemoteError(Trouble.REWRITTEN, why)
+        _move(swarm, row, PublicationStatus.PUSHING, old=there, new=head)
+        remote.push(swarm.branch, head, there)
+        if remote.tip(swarm.branch) != head:
+            raise RemoteError(Trouble.MOVED, f"{swarm.branch} is not there after the push.")
+    title, text = describe(swarm)
+    found = hub.pull_request(swarm.branch)
+    if found is None:
+        found = hub.open(swarm.branch, row.target, title, text)
+    elif not found.open and not found.merged:
+        raise RemoteError(Trouble.OTHER, f"Pull request {found.number} was closed by somebody: open it there again.")
+    elif found.open and (found.title, found.body) != (title, text):
+        found = hub.update(found.number, title, text)
+    if found.open and found.head_sha != head:
+        raise RemoteError(Trouble.DOWN, f"Pull request {found.number} does not show {head[:8]} yet.")
+    _record(swarm, row, head, pull_request=found.number, url=found.url)
+    return Outward.DONE
+
+
 def _head(swarm: Swarm) -> str:
     """What has landed on the swarm's branch: the record and the branch must agree before anything leaves."""
     swarm.refresh_from_db()
@@ -175,8 +205,8 @@ def _moved(swarm: Swarm, row: Publication) -> None:
         raise RemoteError(Trouble.MOVED, f"{row.target} has moved {times} times between our look and our push.")
 
 
-def _record(swarm: Swarm, row: Publication, head: str) -> None:
-    _move(swarm, row, PublicationStatus.LANDED, landed_sha=head, new=head, trouble="", tries=0, moved=0)
+def _record(swarm: Swarm, row: Publication, head: str, **facts: Any) -> None:
+    _move(swarm, row, PublicationStatus.LANDED, landed_sha=head, new=head, trouble="", tries=0, moved=0, **facts)
 
 
 def _put_off(swarm: Swarm, row: Publication, error: AdapterError | InvalidInput) -> None:
@@ -222,6 +252,8 @@ def give_up(swarm: Swarm, cancellation: Cancellation) -> None:
 def _arrived(swarm: Swarm, row: Publication, cancellation: Cancellation) -> bool:
     address = address_of(swarm.repository)
     remote = Remote(store_of(swarm), address, credential_for(swarm.repository, address), cancellation)
+    if row.mode == Landing.PULL_REQUEST:  # the branch alone is none
+        return False
     return remote.store.is_ancestor(row.new, remote.fetch(row.target).sha)
 
 
@@ -270,6 +302,9 @@ def _by(person: User, swarm: Swarm, row: Publication, **fields: Any) -> None:
 def require_landing(repository: Repository, mode: Landing) -> None:
     """Raises InvalidInput where this repository cannot be landed on in that way."""
     if mode is Landing.PULL_REQUEST:
-        raise InvalidInput("Pull requests need a repository on GitHub.")
+        if not github_slug(address_of(repository)):
+            raise InvalidInput(NO_GITHUB)
+        if not repository.token_env and not settings.SWARM["GITHUB_APP_ID"]:
+            raise InvalidInput(NO_SIGN_IN)
     if mode is Landing.DIRECT and repository.is_demo:
         raise InvalidInput("The demo's repository keeps its results on branches.")

@@ -12,6 +12,8 @@ from orchestration.adapters import queue
 from orchestration.demo.service import ScriptedService
 from orchestration.stages import leases
 from tests.adapters.git.conftest import Clone
+from tests.stages.publications import at
+from tests.stages.remotes import Bare, Hub, hub_at
 from tests.stages.world import Model, Nudges, World
 
 
@@ -57,3 +59,21 @@ def model() -> Model:
 def world(clone: Clone, model: Model) -> Iterator[World]:
     with ScriptedService(model) as service:
         yield World(clone, model, service)
+
+
+@pytest.fixture
+def bare(world: World, tmp_path: Path) -> Bare:
+    made = Bare(world.clone, tmp_path / "hub/shop.git")
+    at(world, url=str(made.path))
+    return made
+
+
+@pytest.fixture
+def hub(world: World, bare: Bare, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Hub]:
+    """The same repository, by https."""
+    settings.SWARM = settings.SWARM | {"ALLOWED_HOSTS_OUT": ("127.0.0.1",)}
+    with hub_at(bare.path.parent) as (hub, certificate):
+        monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate))
+        bare.git("config", "http.receivepack", "true")
+        at(world, url=hub.url("shop.git"))
+        yield hub

@@ -119,11 +119,14 @@ class Hub:
 
     def __init__(self, root: Path, certificate: Path, key: Path) -> None:
         self.root, self.private, self.trouble = root, False, 0
-        self.pass_word = "Basic " + base64.b64encode(f"{USER}:{TOKEN}".encode()).decode()
+        self.accept(TOKEN)
         self.seen: list[tuple[str, str]] = []
         self.port = 0
         self._files = certificate, key
         self._stop: Callable[[], None] | None = None
+
+    def accept(self, token: str) -> None:
+        self.pass_word = "Basic " + base64.b64encode(f"{USER}:{token}".encode()).decode()
 
     def start(self) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -15,7 +15,7 @@ from orchestration.adapters.git.runner import check_branch, check_sha, run_git
 from orchestration.adapters.git.values import Fetched
 from orchestration.adapters.outgoing import check_host
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
-from orchestration.domain.publishing import PASSES, Trouble
+from orchestration.domain.publishing import RemoteError, Trouble
 
 _FETCH = (
     "fetch",
@@ -59,16 +59,6 @@ _SAYINGS = (
     (r"does not appear to be a git repository|not valid: is this a git", "is not a git repository", Trouble.OTHER),
     (r"certificate|SSL", "has a TLS certificate that cannot be trusted", Trouble.OTHER),
 )
-
-
-class RemoteError(AdapterError):
-    """What somebody else's repository, or the way to it, said no to."""
-
-    def __init__(self, trouble: Trouble, message: str) -> None:
-        super().__init__(
-            Failure.TRANSIENT if trouble in PASSES or trouble is Trouble.MOVED else Failure.PERMANENT, message
-        )
-        self.trouble = trouble
 
 
 @dataclass(frozen=True, slots=True)

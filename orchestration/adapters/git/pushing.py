@@ -8,11 +8,11 @@ from pathlib import Path
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.git.credentials import Credential
-from orchestration.adapters.git.fetching import Fetching, RemoteError, way_to
+from orchestration.adapters.git.fetching import Fetching, way_to
 from orchestration.adapters.git.merging import Merging
 from orchestration.adapters.git.publishing import find_git_dir
 from orchestration.adapters.git.runner import GitResult, check_branch, check_sha
-from orchestration.domain.publishing import Trouble
+from orchestration.domain.publishing import RemoteError, Trouble
 
 MOST_SAID = 600
 _PUSH = (
