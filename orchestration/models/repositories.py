@@ -101,7 +101,8 @@ class Repository(models.Model):
     network = models.BooleanField(default=False, help_text="Whether commands in the sandbox may use the network.")
     is_demo = models.BooleanField(default=False, editable=False)
     path_allowed = models.BooleanField(
-        default=False, help_text="An operator vouches for a local path outside SWARM_LOCAL_REPOSITORIES."
+        default=False,
+        help_text="An operator vouches for it: a path outside SWARM_LOCAL_REPOSITORIES, or the GitHub App's access.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     looked_after_at = models.DateTimeField(default=timezone.now, editable=False)
