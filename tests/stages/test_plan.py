@@ -222,6 +222,7 @@ UNUSABLE: list[tuple[Answer, str]] = [
 
 
 @pytest.mark.parametrize(("answer", "told"), UNUSABLE, ids=[said for _, said in UNUSABLE])
+@pytest.mark.any_database
 def test_a_plan_that_cannot_be_used_is_repaired_once(world: World, model: Model, answer: Answer, told: str):
     model.plans = [answer, planned(task("good"))]
     swarm = world.submit()
