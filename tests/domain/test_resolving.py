@@ -1,0 +1,56 @@
+"""Who settles a conflict: each rung in its turn, with its own budget, and a person at the end."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestration.domain.resolving import MAX_LINES, MAX_ROUNDS, Conflict, Rung, lines_between_markers, next_step
+
+R, C, F, P = Rung.REGENERATE, Rung.CONTINUED, Rung.FRESH, Rung.PERSON
+
+
+@pytest.mark.parametrize(
+    ("tried", "rung"),
+    [((), C), ((C,), C), ((C, C), F), ((C, C, F), P), ((C, C, C, F), P), ((R,), C), ((F,), C)],
+)
+def test_each_rung_in_its_turn(tried: tuple[Rung, ...], rung: Rung):
+    assert next_step(Conflict(tried=tried, lines=3)).rung is rung
+
+
+def test_a_command_goes_first_and_once():
+    assert next_step(Conflict(made=True)).rung is R
+    assert next_step(Conflict(made=True, tried=(R,))).rung is C
+
+
+@pytest.mark.parametrize(("lines", "rung"), [(MAX_LINES, F), (MAX_LINES + 1, P)])
+def test_another_agent_is_asked_up_to_a_size(lines: int, rung: Rung):
+    step = next_step(Conflict(tried=(C, C), lines=lines))
+    assert step.rung is rung
+    assert (f"{lines} lines are more than another agent is given" in step.reason) is (rung is P)
+
+
+def test_what_is_no_text_is_for_a_person():
+    step = next_step(Conflict(binary=True))
+    assert (step.rung, step.reason) == (P, "What conflicts is no text, so no agent can put it together. It needs you.")
+
+
+@pytest.mark.parametrize(("rounds", "rung"), [(MAX_ROUNDS - 1, C), (MAX_ROUNDS, P)])
+def test_nobody_runs_after_a_moving_branch_for_ever(rounds: int, rung: Rung):
+    assert next_step(Conflict(rounds=rounds)).rung is rung
+
+
+def test_the_reason_says_who_and_which_try():
+    assert next_step(Conflict(tried=(C,))).reason == "In conflict: the subtask's agent settles it (try 2 of 2)."
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        (b"", 0),
+        (b"a\n<<<<<<< x\nb\nc\n=======\nd\n>>>>>>> y\ne\n", 3),
+        (b"<<<<<<< x\n=======\n>>>>>>> y\n<<<<<<< x\n1\n=======\n2\n>>>>>>> y\n", 2),
+        (b"no markers\n=======\n", 0),
+    ],
+)
+def test_only_the_lines_between_markers_count(text: bytes, count: int):
+    assert lines_between_markers(text) == count
