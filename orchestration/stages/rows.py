@@ -11,6 +11,7 @@ from orchestration.domain.endpoints import ModelRole, for_role
 from orchestration.domain.gating import GateMode
 from orchestration.domain.states import SubtaskStatus
 from orchestration.models import ModelEndpoint, Subtask, Swarm
+from orchestration.models.prepared import PreparedRead
 
 LOOPBACK = ("127.", "localhost", "[::1]")
 
@@ -43,10 +44,13 @@ def endpoint_of(row: ModelEndpoint, config: SwarmConfig) -> Endpoint:
     )
 
 
+_key_names = PreparedRead(lambda: ModelEndpoint.objects.order_by().values_list("key_env"))
+
+
 def endpoint_for(swarm: Swarm, role: ModelRole) -> Endpoint:
     """Whom this role of the swarm asks, and who stands behind it: never the demo's model beside real ones."""
     config, own = config_of(swarm), swarm.endpoint
-    watch(ModelEndpoint.objects.values_list("key_env", flat=True))
+    watch(name for (name,) in _key_names())
     rows = ModelEndpoint.objects.filter(team_id=own.team_id, enabled=True, is_demo=False).exclude(pk=own.pk)
     others = [] if own.is_demo else [endpoint_of(row, config) for row in rows]
     return for_role(endpoint_of(own, config), others, role, pinned=config.model is not None)
