@@ -27,6 +27,7 @@ class Assignment:
     timeout_s: float
     retries: RetryPolicy
     resumption: Resumption | None = None
+    kind: str = "change"  # what it is offered depends on it
 
 
 @dataclass(eq=False)

@@ -19,7 +19,7 @@ from orchestration.domain.conversation import Message, ToolCall, find_json_objec
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.handoffs import Claim, SubmittedHandoff, parse_handoff
 from orchestration.domain.steering import ONE_AT_A_TIME, WAITS, Resumption
-from orchestration.domain.tools import WORKER_TOOLS
+from orchestration.domain.tools import tools_for
 from orchestration.domain.validation import sentences
 
 ASK = "ask_human"
@@ -39,9 +39,10 @@ class BuiltinAgent:
         """Works until the handoff. Raises AdapterError, OutOfTime among them, and Suspended."""
         before = assignment.resumption
         clock = Clock(assignment.timeout_s, before.used_s if before else 0.0)
+        tools = tools_for(assignment.kind)
         conversation = Conversation(
             assignment.endpoint,
-            WORKER_TOOLS,
+            tools,
             "worker",
             clock,
             assignment.retries,
@@ -51,7 +52,7 @@ class BuiltinAgent:
             around=report.around,
             inbox=report.inbox,
         )
-        loop = _Loop(conversation, Toolbox(workplace, report, clock, cancellation), report)
+        loop = _Loop(conversation, Toolbox(workplace, report, clock, cancellation, [one.name for one in tools]), report)
         if before:
             loop.go_on(before)
         else:

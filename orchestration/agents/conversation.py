@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from orchestration.adapters import secrets
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import RetryPolicy, get_gateway
 from orchestration.adapters.llm.failures import ContentRefused
@@ -127,4 +128,5 @@ class Conversation:
         self.messages.append(Message("user", text))
 
     def answer(self, call_id: str, text: str) -> None:
+        text = str(secrets.clean(text))  # before anything is cut from it: half a secret would not be known as one
         self.messages.append(Message("tool", text, tool_call_id=call_id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.files import ToolError, grep
 from orchestration.adapters.sandbox import CommandResult
+from orchestration.adapters.secrets import clean
 from orchestration.agents.arguments import (
     Bash,
     EditFile,
@@ -25,15 +26,25 @@ from orchestration.agents.arguments import (
 from orchestration.agents.assignment import Report, Workplace
 from orchestration.agents.conversation import Clock
 from orchestration.domain.errors import InvalidInput
+from orchestration.domain.tools import WORKER_TOOLS
 from orchestration.domain.validation import FromModel, sentences
 
 MAX_OUTPUT_CHARACTERS = 30_000
+ALL = tuple(tool.name for tool in WORKER_TOOLS)
 
 
 class Toolbox:
     """The tools of one attempt. `run` gives the result for the model and whether the call itself was right."""
 
-    def __init__(self, workplace: Workplace, report: Report, clock: Clock, cancellation: Cancellation) -> None:
+    def __init__(
+        self,
+        workplace: Workplace,
+        report: Report,
+        clock: Clock,
+        cancellation: Cancellation,
+        offered: Sequence[str] = ALL,
+    ) -> None:
+        self._offered = offered
         self._files = workplace.files
         self._box = workplace.box
         self._report = report
@@ -56,9 +67,10 @@ class Toolbox:
         """Raises AdapterError only for what ends the attempt: a cancel, no time left, a sandbox that is gone."""
         self._cancellation.check()
         self._clock.left()
-        if name not in self._tools:
-            tools = ", ".join((*self._tools, "ask_human"))
-            return f"Error: there is no tool {name[:60]!r}; there are {tools} and handoff.", False
+        if name not in self._tools or name not in self._offered:
+            tools = ", ".join(one for one in self._offered if one != "handoff")
+            here = " in a task of this kind" if name in self._tools else ""
+            return f"Error: there is no tool {name[:60]!r}{here}; there are {tools} and handoff.", False
         kind, call = self._tools[name]
         try:
             return call(kind.model_validate(arguments)), True
@@ -70,7 +82,7 @@ class Toolbox:
     def _bash(self, arguments: Bash) -> str:
         timeout = min(arguments.timeout_s, self._clock.left())
         result = self._box.run(arguments.command, timeout_s=timeout, cancellation=self._cancellation)
-        return f"{self._bounded(result.output)}\n[{_ending(result, timeout)}]"
+        return f"{self._bounded(str(clean(result.output)))}\n[{_ending(result, timeout)}]"
 
     def _bounded(self, text: str) -> str:
         """Head and tail of a long output: the beginning says what it is, the end how it went. The whole is kept."""

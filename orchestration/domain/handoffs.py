@@ -108,7 +108,9 @@ def verdict(claim: Claim, kind: str, evidence: Evidence) -> Verdict:
     found = objections(kind, evidence)
     if found:
         return Verdict(AttemptStatus.FAILED, " ".join(found), suspicious=f"It was handed off as complete. {found[0]}")
-    return Verdict(AttemptStatus.COMPLETE, "")
+    thrown_away = kind != "change" and evidence.changed
+    reason = f"What it changed was thrown away: a {kind} task lands nothing." if thrown_away else ""
+    return Verdict(AttemptStatus.COMPLETE, reason)
 
 
 def _named(paths: Sequence[str]) -> str:

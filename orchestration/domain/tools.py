@@ -144,3 +144,12 @@ WORKER_TOOLS = (
     ASK_HUMAN,
     HANDOFF,
 )
+
+_WRITING = frozenset({"write_file", "edit_file"})
+_WITHHELD = {"verify": _WRITING, "research": _WRITING | {"bash"}}
+
+
+def tools_for(kind: str) -> tuple[ToolSpec, ...]:
+    """Of a worker: a change needs all of them, a check runs commands but writes nothing, research only looks."""
+    withheld = _WITHHELD.get(kind, frozenset())
+    return tuple(tool for tool in WORKER_TOOLS if tool.name not in withheld)

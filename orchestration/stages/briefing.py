@@ -33,6 +33,10 @@ TIP = "tip"  # the commit that the planner last saw, beside the hashes of what i
 HANDED_OFF = "Handed off since you last planned"
 FROM_PEOPLE = "Messages from people who watch over this swarm: follow them"
 
+BOUNDS: Mapping[str, str] = {
+    "verify": " Run what you need to find out; what commands change in your copy is thrown away.",
+    "research": " You only look: nothing can be changed, and what you found goes into your handoff.",
+}
 STRATEGIES: Mapping[Strategy, str] = {
     Strategy.AUTOMATIC: "Strategy: find the split that lets the most tasks run at once without touching one another.",
     Strategy.BY_DOMAIN: "Strategy: split by domain: each task belongs to one specialty, named in `specialty`.",
@@ -134,6 +138,7 @@ def worker_system(swarm: Swarm, subtask: Subtask, config: SwarmConfig, store: Ba
     return prompts.render(
         "worker-system",
         kind=subtask.kind,
+        bounds=BOUNDS.get(subtask.kind, ""),
         max_steps=config.max_steps_per_subagent,
         minutes=minutes,
         guidance=_documents(store, swarm.base_sha, GUIDANCE),

@@ -177,6 +177,7 @@ class _Run:
             timeout_s=config.subagent_timeout_secs,
             retries=RetryPolicy(config.max_retries, config.base_delay_ms, config.max_delay_ms),
             resumption=self._resumption,
+            kind=subtask.kind,
         )
 
     def _judge(self, handoff: SubmittedHandoff) -> Ending:

@@ -20,6 +20,7 @@ from django.utils import timezone
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import RetryPolicy, get_gateway
 from orchestration.adapters.llm.failures import RequestRefused
+from orchestration.adapters.secrets import clean_message
 from orchestration.adapters.serving.access import GatewayAccess
 from orchestration.adapters.serving.application import Application
 from orchestration.adapters.serving.server import serving
@@ -117,7 +118,8 @@ class Line:
 
     def _fitted(self, question: Question) -> Sequence[Message]:
         """An agent that does not know the model's window keeps its instruction and its latest turns."""
-        return get_gateway().fitted(self._endpoint, question.messages, question.tools)
+        clean = [clean_message(one) for one in question.messages]  # before it is cut: half a secret would not be known
+        return get_gateway().fitted(self._endpoint, clean, question.tools)
 
     def _complete(self, question: Question, hung_up: Cancellation) -> Reply:
         most = question.max_output_tokens

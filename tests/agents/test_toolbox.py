@@ -15,7 +15,7 @@ from orchestration.agents.assignment import Workplace
 from orchestration.agents.conversation import Clock, OutOfTime
 from orchestration.agents.toolbox import MAX_OUTPUT_CHARACTERS, Toolbox
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
-from orchestration.domain.tools import WORKER_TOOLS
+from orchestration.domain.tools import WORKER_TOOLS, tools_for
 from tests.agents.rig import Desk, Remembered
 
 OFFERED = {tool.name: tool.parameters for tool in WORKER_TOOLS if tool.name not in {"ask_human", "handoff"}}
@@ -37,6 +37,17 @@ def right(toolbox: Toolbox, name: str, /, **arguments: Any) -> str:
     result, ok = toolbox.run(name, arguments)
     assert ok, result
     return result
+
+
+def test_a_tool_that_is_not_for_this_kind_of_task_is_refused(desk: Desk):
+    offered = [tool.name for tool in tools_for("research")]
+    place = Workplace(WorkspaceFiles(desk.root), desk.box)
+    reader = Toolbox(place, desk.report, Clock(60), desk.cancellation, offered)
+    said = wrong(reader, "write_file", path="a.txt", content="x")
+    assert said.startswith("there is no tool 'write_file' in a task of this kind; there are list_files, read_file, ")
+    assert "bash" in wrong(reader, "bash", command="touch a.txt")
+    assert not (desk.root / "a.txt").exists()
+    assert right(reader, "list_files") is not None
 
 
 # --- what is offered is what is taken ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from orchestration.domain.conversation import ToolSpec
 from orchestration.domain.handoffs import Claim, SubmittedHandoff, parse_handoff
 from orchestration.domain.planning import MAX_TASKS_IN_PLAN, PlannedTask, SubmittedPlan, parse_plan
-from orchestration.domain.tools import HANDOFF, PLANNER_TOOLS, SUBMIT_PLAN, WORKER_TOOLS
+from orchestration.domain.tools import HANDOFF, PLANNER_TOOLS, SUBMIT_PLAN, WORKER_TOOLS, tools_for
 
 # The contract's table: the tool, its arguments, and the defaults of those that may be left out.
 WORKER: dict[str, tuple[set[str], dict[str, Any]]] = {
@@ -100,3 +100,11 @@ def test_a_tool_is_a_valid_function_for_every_service(tool: ToolSpec):
     assert set(tool.parameters["required"]) <= set(properties(tool))
     assert not set(tool.parameters["required"]) & set(defaults(properties(tool)))
     json.dumps(tool.parameters, allow_nan=False)
+
+
+def test_each_kind_of_task_is_offered_what_it_needs_and_no_more():
+    offered = {kind: {tool.name for tool in tools_for(kind)} for kind in ("change", "verify", "research")}
+    assert offered["change"] == {tool.name for tool in WORKER_TOOLS}
+    assert offered["change"] - offered["verify"] == {"write_file", "edit_file"}
+    assert offered["verify"] - offered["research"] == {"bash"}
+    assert {"read_file", "grep", "share_result", "save_artifact", "ask_human", "handoff"} <= offered["research"]

@@ -228,6 +228,24 @@ def test_looking_needs_no_change_and_no_landing(world: World, model: Model, kind
     assert (Stage.DISPATCH, attempt.subtask.swarm.pk) in nudges.all
 
 
+def test_what_a_check_changes_is_thrown_away_and_says_so(world: World, model: Model):
+    attempt = run(world, model, bash("echo 1 > report.txt"), hand_off(), subtask={"kind": "verify"})
+    assert attempt.status == "complete"
+    assert attempt.status_reason == "What it changed was thrown away: a verify task lands nothing."
+    assert not MergeEntry.objects.exists()
+    system = world.service.requests[0].messages[0]["content"]
+    assert "what commands change in your copy is thrown away" in system
+
+
+def test_who_only_looks_has_nothing_to_change_with(world: World, model: Model):
+    tries = [write("a.txt", "mine\n"), bash("echo mine > a.txt"), hand_off()]
+    attempt = run(world, model, *tries, subtask={"kind": "research"})
+    assert (attempt.status, attempt.status_reason) == ("complete", "")
+    assert attempt.head_sha in {"", attempt.base_sha}
+    assert {"write_file", "edit_file", "bash"}.isdisjoint(world.service.requests[0].tools)
+    assert [step.ok for step in Step.objects.filter(tool__in=("write_file", "bash"))] == [False, False]
+
+
 @pytest.mark.parametrize(
     ("claim", "attempt_is", "subtask_is"),
     [("partial", "partial", "failed"), ("blocked", "blocked", "blocked"), ("failed", "failed", "failed")],
