@@ -304,7 +304,8 @@ def require_landing(repository: Repository, mode: Landing) -> None:
     if mode is Landing.PULL_REQUEST:
         if not github_slug(address_of(repository)):
             raise InvalidInput(NO_GITHUB)
-        if not repository.token_env and not settings.SWARM["GITHUB_APP_ID"]:
+        by_app = settings.SWARM["GITHUB_APP_ID"] and repository.path_allowed
+        if not repository.token_env and not by_app:
             raise InvalidInput(NO_SIGN_IN)
     if mode is Landing.DIRECT and repository.is_demo:
         raise InvalidInput("The demo's repository keeps its results on branches.")

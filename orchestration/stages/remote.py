@@ -17,8 +17,8 @@ from orchestration.models import Repository
 
 NO_GITHUB = "A pull request needs a repository on GitHub, with an address such as https://github.com/owner/name."
 NO_SIGN_IN = (
-    "A pull request needs a sign-in to GitHub: let an operator set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY, or name "
-    "the variable that holds a token with the repository."
+    "A pull request needs a sign-in to GitHub: let an operator set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY and vouch "
+    "for the repository in the admin, or name the variable that holds a token with the repository."
 )
 
 
@@ -68,7 +68,7 @@ def credential_for(repository: Repository, address: RepositoryAddress) -> Creden
     if repository.token_env:
         return from_environment(repository.token_env, repository.token_user)
     slug, app_id = github_slug(address), settings.SWARM["GITHUB_APP_ID"]
-    if not slug or not app_id:
+    if not slug or not app_id or not repository.path_allowed:  # or a team could read whatever the app can
         return None
     return Credential("x-access-token", installation_token(settings.SWARM["GITHUB_API_URL"], app_id, slug))
 

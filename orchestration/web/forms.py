@@ -240,6 +240,7 @@ class RepositoryForm(FormOfRepository):
             "checks",
             "check_timeout_s",
             *GATE_FIELDS,
+            "landing",
             "agent",
             "network",
             "max_agents",
@@ -253,6 +254,7 @@ class RepositoryForm(FormOfRepository):
             "check_timeout_s": "Seconds per check",
             "strict_commits": "Every commit must pass by itself",
             "gates_at_once": "Gates at once",
+            "landing": "Where results go",
             "agent": "Who works",
             "network": "Commands may use the network",
             "max_agents": "Agents at once in all its swarms",
@@ -266,6 +268,7 @@ class RepositoryForm(FormOfRepository):
             "check_timeout_s": "",
             "strict_commits": "Gated only. Off: several land together when the last of them passes, which is faster.",
             "gates_at_once": "Gated only: how many candidates of one swarm are checked at the same time.",
+            "landing": "None: a branch of the swarm's own. Direct: onto the branch itself, past every review.",
             "agent": "Unless a request chooses another.",
             "network": "Off is safer: what agents and checks run cannot reach anything.",
         }
@@ -277,7 +280,7 @@ class RepositoryForm(FormOfRepository):
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         kwargs.setdefault("label_suffix", "")
         super().__init__(*args, **kwargs)
-        self.fields["gates_at_once"].required = False
+        self.fields["gates_at_once"].required = self.fields["landing"].required = False
         offer_default_agents(self, user)
         choice = self.fields["team"]
         assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 - for the type checker
@@ -294,8 +297,8 @@ class RepositoryForm(FormOfRepository):
             return url
         allowed = tuple(settings.SWARM["LOCAL_REPOSITORIES"])
         address = sentence_of(lambda text: parse_repository(text, local_allowed=allowed), url)
-        # An operator vouched for the old path, not for whatever is written here.
-        self.instance.path_allowed = False
+        # An operator vouched for the old address, and named a token for it, not for whatever is written here.
+        self.instance.path_allowed, self.instance.token_env = False, ""
         return str(address.url)
 
     def clean_checks(self) -> list[str]:

@@ -206,7 +206,10 @@ def test_an_app_is_given_a_token_for_this_repository_alone_and_once(
     ).decode()
     monkeypatch.setenv("GITHUB_APP_PRIVATE_KEY", pem.replace("\n", "\\n"))
     settings.SWARM = settings.SWARM | {"GITHUB_APP_ID": "4711"}
-    at(world, token_env="")
+    at(world, token_env="", path_allowed=False)
+    with pytest.raises(InvalidInput, match="vouch for the repository"):
+        world.submit()
+    at(world, path_allowed=True)
     hub: Hub = github.hub  # type: ignore[attr-defined]
     hub.accept(MINTED)
     swarm = finalizing(world)

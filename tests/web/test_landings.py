@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from orchestration.models import Publication, Swarm
+from orchestration.models import Publication, Repository, Swarm
 from orchestration.reads.reports import whole
 from tests import factories as make
 from tests.web.conftest import House
@@ -88,3 +88,17 @@ def test_what_has_arrived_is_told_with_its_commit(house: House, refused: Publica
 def test_scripts_are_told_the_same(house: House, refused: Publication):
     told = whole(house.swarm)["landing"]
     assert (told["mode"], told["status"], told["status_reason"]) == ("direct", "refused", REASON)
+
+
+def test_a_token_and_a_vouch_are_for_the_address_that_an_operator_saw(house: House):
+    """Else whoever may edit the repository could have the token sent to a server of his own."""
+    row = house.repository
+    Repository.objects.filter(pk=row.pk).update(url="https://hub.example/shop", token_env="SHOP_TOKEN")
+    client, path = house.client("maintainer"), f"/repositories/{row.public_id}/edit/"
+    given = {"name": row.name, "url": "https://hub.example/shop", "check_timeout_s": 60, "landing": "direct"}
+    client.post(path, given)
+    row.refresh_from_db()
+    assert (row.landing, row.token_env) == ("direct", "SHOP_TOKEN")
+    client.post(path, given | {"url": "https://evil.example/shop"})
+    row.refresh_from_db()
+    assert (row.url, row.token_env, row.path_allowed) == ("https://evil.example/shop", "", False)
