@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -26,7 +27,7 @@ from tests.web.conftest import House
 pytestmark = pytest.mark.django_db(transaction=True)
 HOST = b"localhost"
 ORIGIN = b"http://localhost"
-SOON = 5.0
+SOON = 60.0  # bounds a broken machine; a busy one is only slow
 QUIET = 0.3
 in_thread = sync_to_async(thread_sensitive=True)
 
@@ -140,11 +141,14 @@ async def test_a_burst_of_hints_is_one_message(live_house: House, path: str):
     async with open_socket(path, live_house.client("viewer")) as socket:
         for at in range(50):
             await in_thread(make.make_subtask)(live_house.swarm, name=f"n-{at}")
+        began = time.monotonic()
+        for _ in range(50):
             await hint(group_of(live_house.swarm.public_id))
+        took = time.monotonic() - began
         frames = [await socket.receive_from(timeout=SOON)]
         while not await socket.receive_nothing(timeout=0.6):
             frames.append(await socket.receive_from())
-    assert len(frames) <= 4
+    assert len(frames) <= took / consumers.COALESCE_S + 2
     assert "n-49" in frames[-1]
 
 
