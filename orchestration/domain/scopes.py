@@ -32,6 +32,18 @@ def holder(scope: Sequence[str], held: Iterable[Held]) -> tuple[str, str] | None
     return None
 
 
+def strays(scope: Sequence[str], changed: Iterable[str]) -> list[str]:
+    """The paths that lie outside for certain. A scope that is empty is unknown and has them all."""
+    return [path for path in changed if scope and not any(overlap(glob, path) for glob in scope)]
+
+
+def doubt(scope: Sequence[str], changed: Iterable[str]) -> str:
+    """Said, not forbidden: a change often needs a file that nobody thought of. Empty where there is none."""
+    paths = strays(scope, changed)
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return f"It changed files outside its scope: {', '.join(paths[:3])}{more}." if paths else ""
+
+
 @lru_cache(maxsize=65536)
 def overlap(one: str, other: str) -> bool:
     """False only where no path can match both."""

@@ -17,6 +17,7 @@ from orchestration.domain.errors import Failure
 from orchestration.domain.handoffs import CheckResult, Claim, SubmittedHandoff
 from orchestration.domain.planning import SubmittedPlan
 from orchestration.domain.retries import GiveUp, Retry, after_failure, after_loss
+from orchestration.domain.scopes import doubt
 from orchestration.domain.states import AttemptStatus, EntryStatus, SubtaskStatus
 from orchestration.models import Attempt, CheckRun, Handoff, MergeEntry, PlanIteration
 from orchestration.stages import iterate
@@ -193,14 +194,17 @@ def _record_handoff(attempt: Attempt, ending: Ending, stat: DiffStat | None) -> 
     words = ending.handoff or SubmittedHandoff(status=Claim.FAILED, summary=said)
     words = SubmittedHandoff.model_validate(clean(words.model_dump()))
     started = attempt.started_at or attempt.created_at
+    changed = [file.path for file in stat.files] if stat else []
+    own = attempt.subtask.kind == "change" and not ending.resolved  # a resolution brings others' files
+    outside = doubt(attempt.subtask.scope, changed) if own else ""
     Handoff.objects.create(
         attempt=attempt,
         status=words.status,
         summary=words.summary,
         concerns=words.concerns,
         suggestions=words.suggestions,
-        suspicious=ending.suspicious,
-        files_changed=[file.path for file in stat.files] if stat else [],
+        suspicious=" ".join(filter(None, (ending.suspicious, outside))),
+        files_changed=changed,
         insertions=stat.insertions if stat else 0,
         deletions=stat.deletions if stat else 0,
         duration_ms=max(0, round((timezone.now() - started).total_seconds() * 1000) - attempt.waited_ms),

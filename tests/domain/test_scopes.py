@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pathspec import GitIgnoreSpec
 
-from orchestration.domain.scopes import Held, holder, overlap
+from orchestration.domain.scopes import Held, doubt, holder, overlap, strays
 
 MEET = [
     ("src/a.py", "src/a.py"),
@@ -134,3 +134,23 @@ def test_an_unknown_scope_meets_nothing():
     assert holder([], HELD) is None
     assert holder(["tests"], HELD) is None
     assert holder(["src"], [Held("unknown", ())]) is None
+
+
+@pytest.mark.parametrize(
+    ("scope", "outside"),
+    [
+        (["src/**"], ["docs/a.md"]),
+        (["src"], ["docs/a.md"]),
+        (["*.md", "src/app.py"], []),
+        (["lib/**", "tests/*"], ["src/app.py", "docs/a.md"]),
+        ([], []),
+    ],
+)
+def test_what_lies_outside_a_scope(scope: list[str], outside: list[str]):
+    assert strays(scope, ["src/app.py", "docs/a.md"]) == outside
+
+
+def test_many_paths_outside_are_counted():
+    paths = [f"docs/{number}.md" for number in range(5)]
+    assert doubt(["src"], paths) == "It changed files outside its scope: docs/0.md, docs/1.md, docs/2.md and 2 more."
+    assert doubt(["src"], ["src/a.py"]) == ""
