@@ -8,6 +8,7 @@ from orchestration.domain.states import SUBTASK_LOST, SUBTASK_SETTLED, SubtaskSt
 from orchestration.models import Artifact, Attempt, CheckRun, Event, Handoff, MergeEntry, Step, Subtask
 from orchestration.reads.diffs import Diff, diff_of
 from orchestration.reads.questions import conflicts_for_people
+from orchestration.stages.revert import GOING_ON, is_reverted
 from orchestration.web.looks import look
 from orchestration.web.shared import Shared
 from orchestration.web.talk import Talk
@@ -68,6 +69,16 @@ class SubtaskPanels:
     def conflict(self) -> MergeEntry | None:
         """That waits for a person."""
         return conflicts_for_people(self.swarm).filter(subtask=self.subtask).first()
+
+    @cached_property
+    def is_reverted(self) -> bool:
+        return self.subtask.status == SubtaskStatus.COMPLETE and is_reverted(self.subtask)
+
+    @property
+    def may_revert(self) -> bool:
+        """A maintainer may; who is none is told so there."""
+        done = self.subtask.status == SubtaskStatus.COMPLETE and self.subtask.kind == "change"
+        return done and self.may_steer and self.swarm.status in GOING_ON and not self.is_reverted
 
     @property
     def may_edit(self) -> bool:

@@ -7,7 +7,18 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import path
 
-from orchestration.web import actions, api_tokens, conflicts, health, landings, pages, people, queue_pages, speaking
+from orchestration.web import (
+    actions,
+    api_tokens,
+    conflicts,
+    health,
+    landings,
+    pages,
+    people,
+    queue_pages,
+    reverts,
+    speaking,
+)
 
 View = Callable[..., HttpResponseBase]
 
@@ -59,6 +70,7 @@ urlpatterns = [
     ),
     path("subtasks/<str:public_id>/conflict/guide/", conflicts.guide_agent, name="conflict-guide"),
     path("subtasks/<str:public_id>/conflict/give-up/", conflicts.give_up_conflict, name="conflict-give-up"),
+    path("subtasks/<str:public_id>/revert/", by_method(reverts.ask, reverts.take_back), name="subtask-revert"),
     path("subtasks/<str:public_id>/cancel/", actions.cancel_subtask, name="subtask-cancel"),
     path("swarms/<str:public_id>/message/", speaking.message_swarm, name="swarm-message"),
     path("subtasks/<str:public_id>/message/", speaking.message_subtask, name="subtask-message"),

@@ -24,6 +24,7 @@ from orchestration.reads.reports import summary, whole
 from orchestration.stages import replan, steer
 from orchestration.stages.ask import answer
 from orchestration.stages.publish import choose, try_again
+from orchestration.stages.revert import rests_on, revert
 from orchestration.stages.submit import submit
 from orchestration.stages.tell import tell_subtask, tell_swarm
 
@@ -71,6 +72,11 @@ class Command(BaseCommand):
         message.add_argument("text")
         message.add_argument("--subtask", default="", help="the name of the subtask whose agent should read it")
         _json(message)
+        back = commands.add_parser("revert", help="take back what a subtask landed, with what rests on it")
+        back.add_argument("id")
+        back.add_argument("subtask", help="its name")
+        back.add_argument("--yes", action="store_true", help="do it; without it only what would go is shown")
+        _json(back)
         for verb in ("show", *STEERING):
             one = commands.add_parser(verb)
             one.add_argument("id")
@@ -180,6 +186,18 @@ class Command(BaseCommand):
         else:
             tell_swarm(swarm, operator, options["text"])
         self._print(swarm)
+
+    def _revert(self, options: dict[str, Any]) -> None:
+        _, operator = bootstrap()
+        subtask = find_subtask(find(options["id"]), options["subtask"])
+        names = [subtask.name, *(one.name for one in rests_on(subtask))]
+        made = revert(subtask, operator) if options["yes"] else None
+        if self._json:
+            self.stdout.write(as_json({"reverts": names, "subtask": made.name if made else None}))
+        elif made:
+            self.stdout.write(f"{made.name} is in the merge queue; it takes back {', '.join(names)}.")
+        else:
+            self.stdout.write(f"This would take back {', '.join(names)}. Add --yes to do it.")
 
     def _steer(self, options: dict[str, Any]) -> None:
         _, operator = bootstrap()
