@@ -31,7 +31,8 @@ class UserAdmin(DjangoUserAdmin[models.User]):
     """Without groups, which decide nothing here."""
 
     list_filter = ("is_staff", "is_superuser", "is_active")
-    filter_horizontal = ("user_permissions",)
+    filter_horizontal = ()  # its icons and Django's dates in two parts have no label of their own
+    readonly_fields = ("last_login", "date_joined")
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         ("Person", {"fields": ("first_name", "last_name", "email")}),
@@ -151,6 +152,19 @@ class ReadOnlyAdmin(admin.ModelAdmin[Model]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+@admin.register(models.Resolution)
+class ResolutionAdmin(ReadOnlyAdmin):
+    """To forget one is to delete it: the same conflict is then settled anew."""
+
+    list_display = ("path", "repository", "uses", "used_at", "created_at")
+    list_filter = ("repository",)
+    search_fields = ("path",)
+    list_select_related = ("repository",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)
 
 
 @admin.register(models.Swarm)

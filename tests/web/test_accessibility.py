@@ -62,7 +62,6 @@ def paths(live_house: House) -> list[str]:
         f"/swarms/{swarm.public_id}/limits/",
         f"/swarms/{swarm.public_id}/queue/",
         f"/repositories/{live_house.repository.public_id}/queue/",
-        f"/swarms/{over.public_id}/queue/",
         f"/swarms/{stopped.public_id}/",
         f"/swarms/{awaiting.public_id}/",
         f"/swarms/{awaiting.public_id}/plan/",

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from playwright.sync_api import BrowserContext, Page
 
@@ -15,6 +16,13 @@ from tests.web.server import LiveServer
 from tests.web.test_looks import TEXT, THEMES, TOKENS, colours, contrast
 
 ADMIN = (Path(settings.BASE_DIR) / "static/css/admin.css").read_text()
+RULES = {"preload": False, "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+AXED = [  # one of each shape: a start, a list with filters, forms with help and with dates
+    "",
+    "orchestration/gaterun/",
+    "orchestration/agent/add/",
+    "orchestration/user/{user}/change/",
+]
 OURS = dict(re.findall(r"--([a-z-]+): var\(--([a-z-]+)\);", ADMIN))
 
 
@@ -114,3 +122,24 @@ def test_the_browser_shows_it_in_the_chosen_theme_and_refuses_nothing(page: Page
     for path in ("swarm/", "attempt/", "user/", f"swarm/{live_house.swarm.pk}/change/"):
         page.goto(f"/admin/orchestration/{path}")
     assert not said
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", THEMES)
+def test_axe_finds_nothing(page: Page, live_house: House, theme: str, server: LiveServer):
+    page.context.add_cookies([{"name": "theme", "value": theme, "url": server.url}])
+    row = make.make_entry(make.make_attempt(make.make_subtask(live_house.swarm), status="complete"), status="landed")
+    make.make_gate(live_house.swarm, row)
+    make.make_event(live_house.swarm, "subtask.complete", name="x")
+    found = []
+    for path in AXED:
+        page.goto(f"/admin/{path.format(user=live_house.member.pk)}")
+        result = Axe().run(page, options=RULES)
+        found += [f"{path}: {one['id']}: {one['nodes'][0]['html'][:200]}" for one in result.response["violations"]]
+    assert not found, "\n".join(found)
+
+
+def test_gate_runs_can_be_looked_at_and_not_changed(house: House):
+    run = make.make_gate(house.swarm, status="red", flake=True)
+    assert run.public_id in get(house, "/admin/orchestration/gaterun/?flake__exact=1")
+    assert 'name="_save"' not in get(house, f"/admin/orchestration/gaterun/{run.pk}/change/")
