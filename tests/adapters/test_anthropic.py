@@ -229,6 +229,7 @@ async def test_statuses_are_told_apart(asker: Asker, status: int, error: dict[st
     ("status", "error", "kind"),
     [
         (400, {"message": "prompt is too long: 210000 tokens > 200000 maximum"}, ContextTooLong),
+        (400, {"message": "input length and `max_tokens` exceed context limit: 190 + 20 > 200"}, ContextTooLong),
         (413, {"type": "request_too_large"}, ContextTooLong),
         (400, {"type": "content_filter", "message": "no"}, ContentRefused),
         (400, {"message": "messages: roles must alternate"}, RequestRefused),

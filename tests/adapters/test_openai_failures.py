@@ -168,6 +168,7 @@ async def test_an_address_that_cannot_be_asked(asker: Asker, base_url: str):
         (500, {}, Failure.TRANSIENT, "is overloaded or broken (500"),
         (503, {}, Failure.TRANSIENT, "is overloaded or broken (503"),
         (529, {}, Failure.TRANSIENT, "is overloaded or broken (529"),
+        (429, {"message": "Too many tokens, please wait."}, Failure.TRANSIENT, "asks for fewer requests (429"),
     ],
 )
 async def test_statuses_are_told_apart(asker: Asker, status: int, error: dict[str, Any], kind: Failure, words: str):
@@ -183,6 +184,14 @@ async def test_statuses_are_told_apart(asker: Asker, status: int, error: dict[st
         (400, {"message": "This model's maximum context length is 8192 tokens"}),
         (422, {"message": "prompt is too long: 9 tokens > 8"}),
         (413, {"message": "too large"}),
+        (400, {"type": "exceed_context_size_error", "message": "request (9 tokens) exceeds the context size"}),
+        (400, {"message": "Your input exceeds the context window of this model. Please adjust your input."}),
+        (400, {"message": "The input token count (9) exceeds the maximum number of tokens allowed (8)."}),
+        (400, {"message": "Prompt contains 9 tokens, too large for model with 8 maximum context length"}),
+        (400, {"message": "This model's maximum prompt length is 8 but the request contains 9 tokens."}),
+        (422, {"message": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8."}),
+        (500, {"message": "the request exceeds the available context size. try increasing the context size"}),
+        (429, {"code": "rate_limit_exceeded", "message": "Request too large for m on tokens per min (TPM): Limit 8"}),
     ],
 )
 async def test_a_conversation_that_is_too_long_is_known_as_such(asker: Asker, status: int, error: dict[str, Any]):
