@@ -138,7 +138,7 @@ def _planned(swarm: Swarm, iteration: PlanIteration, planned: planner.Planned, j
     """Writes the plan; an unusable one becomes a single subtask at first, and a failure later."""
     submitted = planned.plan
     if submitted is None and swarm.subtasks.exists():
-        _failed(swarm, iteration, AdapterError(Failure.TRANSIENT, " ".join(planned.problems)))
+        _failed(swarm, iteration, AdapterError(Failure.TRANSIENT, " ".join(dict.fromkeys(planned.problems))))
         return
     plan, notes = _last_word(swarm, submitted or single_task_plan(swarm.request))
     try:
@@ -205,7 +205,8 @@ def _failed(swarm: Swarm, iteration: PlanIteration, error: AdapterError | Invali
                     plan_failures=failures, plan_not_before=again, status_reason=f"The planner failed: {reason}"
                 )
             else:
-                end_without_plan(swarm, together, reason)
+                tried = f" It was tried {failures} times." if failures > 1 else ""
+                end_without_plan(swarm, together, reason + tried)
     except Superseded:
         logger.info("Plan %s of swarm %s was cancelled.", iteration.number, swarm.public_id)
 

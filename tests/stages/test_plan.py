@@ -251,7 +251,9 @@ def test_a_later_one_that_is_unusable_twice_is_a_failure_and_tried_again(world: 
     model.plans = [Answer(text="No."), Answer(text="No."), planned(task("next"))]
     plan(swarm.pk)
     assert (again(swarm).plan_failures, swarm.planning_done, swarm.status) == (1, False, "running")
-    assert swarm.status_reason.startswith("The planner failed: The answer is no call of submit_plan")
+    assert swarm.status_reason == (
+        "The planner failed: The answer is no call of submit_plan and contains no JSON object."
+    ), "what was wrong twice is said once"
     plan(swarm.pk)
     assert world.service.total == 2, "it waits first"
     due_now(swarm)

@@ -89,6 +89,7 @@ def test_after_ten_failures_in_a_row_the_swarm_ends_with_the_reason(world: World
         due_now(swarm)
     assert again(swarm).status == "failed"
     assert "the GPU melted" in swarm.status_reason
+    assert swarm.status_reason.endswith(f" It was tried {MAX_PLANNER_FAILURES} times.")
     plan(swarm.pk)
     assert world.service.total == MAX_PLANNER_FAILURES
 
