@@ -12,10 +12,12 @@ from django.utils import timezone
 
 from orchestration.domain.merging import in_order
 from orchestration.domain.queueing import MOVED, UNFAITHFUL
+from orchestration.domain.resolving import Rung
 from orchestration.models import MergeEntry, Swarm
 from orchestration.reads.reports import whole
 from orchestration.stages import branch, landing
 from orchestration.stages.queueing import waiting
+from orchestration.web.queue_words import SETTLERS
 from orchestration.web.queues import MOST_SETTLED, SwarmQueue
 from tests import factories as make
 from tests.web.conftest import House
@@ -169,6 +171,7 @@ def test_scripts_are_told_the_same_figures(swarm: Swarm):
 def test_the_words_that_figures_go_by_are_the_stages_own(swarm: Swarm):
     assert landing.Unfaithful(entry(swarm, "one"), ("a.py",)).reason.startswith(UNFAITHFUL)
     assert branch.MOVED == MOVED
+    assert set(SETTLERS) == {rung.value for rung in Rung}
 
 
 @pytest.mark.parametrize("times", [1, 6])
