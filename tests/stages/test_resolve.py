@@ -263,3 +263,18 @@ def test_a_resolution_whose_process_died_is_begun_again_from_its_merge(world: Wo
     assert tries() == [("continued", "lost"), ("continued", "complete")]
     assert entries()["second"] in {"landed", "superseded"}
     assert content(swarm, "a.txt") == BOTH
+
+
+def test_thirty_branches_with_ten_real_conflicts_all_land(world: World, model: Model, nudges: Nudges):
+    swarm = world.running()
+    for number in range(20):
+        world.queued(swarm, f"good-{number}", {f"pair-{number}.txt": f"by good {number}\n"})
+    for number in range(10):
+        name = f"rival-{number}"
+        world.queued(swarm, name, {f"pair-{number}.txt": f"by rival {number}\n"})
+        model.workers[name] = [write(f"pair-{number}.txt", f"by good {number}\nby rival {number}\n"), hand_off()]
+    run(swarm, nudges)
+    assert list(entries().values()).count("landed") == 30
+    assert MergeEntry.objects.filter(status="superseded").count() == 10
+    assert [content(swarm, f"pair-{n}.txt") for n in range(10)] == [f"by good {n}\nby rival {n}\n" for n in range(10)]
+    assert set(statuses(swarm).values()) == {"complete"}
