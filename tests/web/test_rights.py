@@ -34,13 +34,17 @@ GETS = {
     "swarm-cancel": STEER,
     "subtask-revert": CONFIGURE,
     "swarm-limits": STEER,
+    "swarm-queue": READ,
     "subtask": READ,
+    "subtask-conflict": READ | {"viewer": 302, "member": 302, "maintainer": 302},  # it has none: back to its page
     "artifact": READ,
     "repository": READ,
+    "repository-queue": READ,
     "edit-repository": CONFIGURE,
 }
 DONE = 302  # an action answers with a redirect to its page
 ACT = STEER | {"member": DONE, "maintainer": DONE}
+NO_CONFLICT = STEER | {"member": GONE, "maintainer": GONE}  # tests/web/test_conflicts.py has one
 POSTS = {
     "swarm-pause": ACT,
     "swarm-resume": ACT,
@@ -50,6 +54,9 @@ POSTS = {
     "subtask-cancel": ACT,
     "subtask-revert": CONFIGURE | {"maintainer": DONE},
     "swarm-landing": ACT,
+    "subtask-conflict": NO_CONFLICT,
+    "conflict-guide": NO_CONFLICT,
+    "conflict-give-up": NO_CONFLICT,
     "swarm-message": ACT,
     "subtask-message": ACT,
     "question-answer": ACT,
