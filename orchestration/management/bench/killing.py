@@ -49,7 +49,7 @@ class Kill:
 
 def start(swarm_id: int, git_dir: Path, kill: Kill | None = None) -> int:
     """The pid of a process that is as a new engine: it takes over what the last one left, and drains the queue."""
-    connections.close_all()
+    _hang_up()
     pid = os.fork()
     if pid:
         return pid
@@ -62,6 +62,14 @@ def start(swarm_id: int, git_dir: Path, kill: Kill | None = None) -> int:
         traceback.print_exc()
         os._exit(FAILED)
     os._exit(0)
+
+
+def _hang_up() -> None:
+    """Two processes that talk over one connection understand nothing; PostgreSQL's rest in a pool when closed."""
+    connections.close_all()
+    for one in connections.all(initialized_only=True):
+        if one.vendor == "postgresql":
+            one.close_pool()  # type: ignore[attr-defined]
 
 
 def ended(pid: int) -> int:
