@@ -46,6 +46,14 @@ def test_the_request_streams_and_wants_the_count_of_tokens():
     }
 
 
+def test_an_answer_without_a_word_does_not_empty_the_history():
+    body = encode([*MESSAGES, Message("assistant", " "), Message("user", "Go on.")])
+    assert body["messages"][2:] == [
+        {"role": "assistant", "content": "(no answer)"},
+        {"role": "user", "content": "Go on."},
+    ]
+
+
 def test_tools_and_their_history():
     calls = (ToolCall("a", "grep", '{"pattern": "x"}'), ToolCall("b", "grep", ""), ToolCall("c", "grep", '{"pat'))
     body = encode([*MESSAGES, Message("assistant", "", calls), Message("tool", "found", tool_call_id="a")], [GREP])

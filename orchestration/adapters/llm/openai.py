@@ -15,6 +15,7 @@ from orchestration.adapters.llm.keys import Key
 from orchestration.domain.conversation import Endpoint, Message, ToolCall, ToolSpec
 
 _CHOICES = {"auto", "none", "required"}
+_SILENCE = "(no answer)"  # some services refuse a whole history for one answer of theirs without a word
 
 
 class OpenAI(HttpProvider):
@@ -73,7 +74,8 @@ def _message(message: Message) -> dict[str, Any]:
     if message.role == "tool":
         return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.text}
     if not message.tool_calls:
-        return {"role": message.role, "content": message.text}
+        silent = message.role == "assistant" and not message.text.strip()
+        return {"role": message.role, "content": _SILENCE if silent else message.text}
     calls = [_call(call) for call in message.tool_calls]
     return {"role": message.role, "content": message.text or None, "tool_calls": calls}
 
