@@ -9,9 +9,9 @@ from typing import Any
 
 from django.db import connection
 
-from orchestration.domain.states import SWARM_OVER, PublicationStatus, SwarmStatus
+from orchestration.domain.states import SWARM_OVER, PublicationStatus, QuestionStatus, SwarmStatus
 from orchestration.models import Event, Publication, Swarm
-from orchestration.reads.questions import only_answers_help
+from orchestration.reads.questions import conflicts_for_people, only_answers_help
 
 POLL_SECONDS = 0.25
 STILL_SECONDS = 3.0  # longer than between two ticks
@@ -67,6 +67,24 @@ def _is_refused(swarm: Swarm) -> bool:
     """Its result cannot leave, and a person has to choose what becomes of it."""
     refused = Publication.objects.filter(swarm=swarm, status=PublicationStatus.REFUSED)
     return swarm.status == SwarmStatus.FINALIZING and refused.exists()
+
+
+def needs(swarm: Swarm) -> list[str]:
+    """What a person is to do, a line each; empty where the swarm goes on by itself or is over."""
+    id_, command = swarm.public_id, "manage.py swarm"
+    found = []
+    if swarm.status == SwarmStatus.AWAITING_APPROVAL:
+        found.append(f"The plan waits for approval: {command} show {id_}, then {command} approve {id_}")
+    if swarm.status == SwarmStatus.PAUSED:
+        found.append(f"It is paused: {command} resume {id_}, or first {command} change {id_} --config JSON")
+    if _is_refused(swarm):
+        found.append(f"Its result cannot leave ({swarm.publication.status_reason}): {command} land {id_} [--to MODE]")
+    asked = swarm.questions.filter(status=QuestionStatus.OPEN)
+    found += [f"An agent asks: {one.text} Answer: {command} answer {one.public_id} TEXT" for one in asked]
+    found += [
+        f"{one.subtask.name} conflicts with what landed: settle it on its page." for one in conflicts_for_people(swarm)
+    ]
+    return found
 
 
 def line(event: Event) -> str:

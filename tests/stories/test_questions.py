@@ -40,6 +40,7 @@ def test_a_question_outlives_its_engine_and_holds_no_place(install: Install, rep
     installation = install(script)
     asked = installation.run(repository, "--wait", config={"max_subagents": 1})
     assert asked.code == 3, asked.err
+    assert "An agent asks: Tabs or spaces? Answer: manage.py swarm answer " in asked.err
     swarm = asked.lines[0]["id"]
     shown = installation.swarm("show", swarm, "--json").last
     states = {row["name"]: row["status"] for row in shown["subtasks"]}

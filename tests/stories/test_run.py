@@ -99,6 +99,7 @@ def test_a_plan_waits_for_a_person_who_approves_it(install, repository):
     done = installation.swarm("wait", waiting.last["id"], "--json")
 
     assert (waiting.code, waiting.last["status"], waiting.last["landed"]) == (3, "awaiting_approval", 0)
+    assert f"then manage.py swarm approve {waiting.last['id']}" in waiting.err
     assert approved.code == 0
     assert (done.code, done.last["status"], done.last["landed"]) == (0, "succeeded", 1)
 

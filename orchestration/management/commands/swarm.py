@@ -17,7 +17,7 @@ from orchestration.domain.states import QuestionStatus
 from orchestration.domain.texts import first_line
 from orchestration.management.bootstrap import bootstrap
 from orchestration.management.engine import live_holder, running
-from orchestration.management.follow import SET_UP, as_json, follow
+from orchestration.management.follow import PERSON, SET_UP, as_json, follow, needs
 from orchestration.management.migrating import bring_up_to_date
 from orchestration.models import Question, Repository, Subtask, Swarm, Team, User
 from orchestration.reads.reports import summary, whole
@@ -128,6 +128,8 @@ class Command(BaseCommand):
                 code = follow(swarm, self._tell, lambda: not engine.failed.is_set())
         else:
             code = follow(swarm, self._tell, lambda: live_holder() is not None)
+        for need in needs(swarm) if code == PERSON else ():
+            self._tell(need)
         self._print(swarm)
         raise SystemExit(code)
 
