@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from orchestration.domain.states import SUBTASK_LOST, EntryStatus
+from orchestration.domain.states import SUBTASK_LOST, EntryStatus, SubtaskStatus
 from orchestration.models import Attempt, Handoff, Message, Publication, Swarm
 from orchestration.models.figures import statistics_of
 from orchestration.models.queues import queue_figures
@@ -26,7 +26,7 @@ def summary(swarm: Swarm) -> dict[str, Any]:
         "base_sha": swarm.base_sha,
         "head_sha": swarm.head_sha,
         "landed": swarm.merge_entries.filter(status=EntryStatus.LANDED).count(),
-        "failed": swarm.subtasks.filter(status__in=SUBTASK_LOST).count(),
+        "failed": swarm.subtasks.filter(status__in=SUBTASK_LOST - {SubtaskStatus.CANCELLED}).count(),
         "branch": swarm.branch,
         "cost_usd": float(swarm.cost_usd),
         "tokens": swarm.tokens,
