@@ -265,6 +265,9 @@ class Nesting(Ground, RuleBasedStateMachine):
             for row in self.of(S.RUNNING):
                 self.move(row, S.HANDED_OFF)
                 moved = True
+            for row in self.of(S.CONFLICT):
+                self.move(row, S.PENDING)  # somebody settles it, in a place like any other
+                moved = True
             self.sum_up()
             quiet = 0 if moved else quiet + 1
         left = [(row.name, row.depth, row.status, row.reason) for row in self.rows if row.status not in SUBTASK_SETTLED]

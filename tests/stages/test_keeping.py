@@ -35,7 +35,7 @@ def text_of(artifact: Artifact) -> str:
 @pytest.mark.sandbox
 def test_a_long_result_is_cut_for_the_model_and_kept_whole(world: World, model: Model):
     model.workers["one"] = [bash(LONG), bash(LONG), hand_off()]
-    attempt = world.assigned(world.running(), kind="research")
+    attempt = world.assigned(world.running(), kind="verify")
     execute(attempt.pk)
     first, second = named("bash-")
     assert (first.type, first.attempt, first.mime) == ("tool-output", attempt, "text/plain")

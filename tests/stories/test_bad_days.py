@@ -32,7 +32,6 @@ BAD_PLANNERS = {
     "refuses the key": (Answer(status=401), "refused"),
     "is overloaded": (Answer(status=503), "503"),
     "speaks HTML": (Answer(fault="html"), ""),
-    "wants money": (Answer(status=402), ""),
 }
 
 
@@ -47,6 +46,13 @@ def test_a_planner_that_fails_is_never_taken_for_done(install, repository, answe
     assert words in done.last["status_reason"]
     assert len(done.last["status_reason"]) > 15
     assert "Traceback" not in done.err
+
+
+def test_a_service_without_credit_waits_for_a_person(install, repository):
+    done = install(planner_says(Answer(status=402))).run(repository, "--wait", config=AT_ONCE)
+    assert (done.code, done.last["status"], done.last["landed"]) == (3, "paused", 0)
+    assert "402" in done.last["status_reason"]
+    assert f"manage.py swarm resume {done.last['id']}" in done.err
 
 
 BAD_PLANS = {
