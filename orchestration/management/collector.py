@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 YOUNG = 10_000  # new objects before a look at them; rows of one decision are gone by then
+OLDER = (20, 100)  # looks before one at what outlived them: few of an agent's objects die between
 
 
 @contextmanager
@@ -18,7 +19,7 @@ def settled() -> Iterator[None]:
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG, *before[1:])
+    gc.set_threshold(YOUNG, *OLDER)
     try:
         yield
     finally:
