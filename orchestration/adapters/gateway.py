@@ -6,11 +6,9 @@ One thread with an event loop carries all calls, so that a hundred callers cost 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
@@ -32,6 +30,7 @@ from orchestration.adapters.llm.pace import LONGEST_HOLD_S
 from orchestration.adapters.llm.pool import ManyPools
 from orchestration.adapters.llm.sharing import Board, shared_board
 from orchestration.adapters.llm.windows import Windows
+from orchestration.adapters.per_process import PerProcess
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
 from orchestration.domain.endpoints import PROBE_AFTER_S, Health, choose
 from orchestration.domain.errors import AdapterError, Failure
@@ -364,34 +363,9 @@ def _wait(
             future.cancel()  # nobody waits for it if on_progress raised
 
 
-_gateway: Gateway | None = None
-_inherited: list[Gateway] = []
-_lock = threading.Lock()
+_gateway = PerProcess(lambda: Gateway(board=shared_board()))
 
 
 def get_gateway() -> Gateway:
     """The process's own, made at the first call and closed at exit."""
-    global _gateway  # noqa: PLW0603 - one per process is the point
-    with _lock:
-        if _gateway is None:
-            _gateway = Gateway(board=shared_board())
-        return _gateway
-
-
-def _close_at_exit() -> None:
-    if _gateway is not None:
-        _gateway.close()
-
-
-def _forget_after_fork() -> None:
-    # The child has no loop thread, and perhaps a locked lock. The parent's gateway is kept from being collected:
-    # closing its copies of the sockets and the selector is not ours to do.
-    global _gateway, _lock  # noqa: PLW0603
-    _lock = threading.Lock()
-    if _gateway is not None:
-        _inherited.append(_gateway)
-        _gateway = None
-
-
-atexit.register(_close_at_exit)
-os.register_at_fork(after_in_child=_forget_after_fork)
+    return _gateway.get()

@@ -14,6 +14,8 @@ import pytest
 from orchestration.adapters import gateway as module
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import Gateway, RetryPolicy, get_gateway
+from orchestration.adapters.llm.sharing import shared_board
+from orchestration.adapters.per_process import PerProcess
 from orchestration.demo.service import Answer, ScriptedService
 from orchestration.domain.conversation import Reply
 from orchestration.domain.errors import AdapterError, Failure
@@ -131,9 +133,10 @@ def test_closing_ends_every_call(rig: Rig):
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(module, "_gateway", None)
+    another = PerProcess(lambda: Gateway(board=shared_board()))
+    monkeypatch.setattr(module, "_gateway", another)
     yield
-    module._close_at_exit()
+    another.close()
 
 
 @pytest.mark.usefixtures("fresh")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import shutil
 import socket
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from orchestration.adapters.eventloop import LoopThread
+from orchestration.adapters.per_process import PerProcess
 from orchestration.adapters.serving import forwarder
 from orchestration.adapters.serving.access import FORWARDER, INSIDE_PORT, SOCKET
 from orchestration.adapters.serving.application import Application
@@ -106,11 +105,11 @@ def serving(application: Application, *, network: bool) -> Iterator[tuple[int, P
     try:
         listener = _tcp_socket() if directory is None else _unix_socket(directory / SOCKET)
         port = listener.getsockname()[1] if directory is None else INSIDE_PORT
-        listening = _loop().start(_listen(application, listener)).result()
+        listening = _loop.get().start(_listen(application, listener)).result()
         try:
             yield port, directory
         finally:
-            _loop().start(listening.close()).result(2 * CLOSE_S)
+            _loop.get().start(listening.close()).result(2 * CLOSE_S)
     finally:
         if directory is not None:
             shutil.rmtree(directory, ignore_errors=True)
@@ -140,33 +139,4 @@ def _tcp_socket() -> socket.socket:
     return listener
 
 
-_running: LoopThread | None = None
-_inherited: list[LoopThread] = []
-_lock = threading.Lock()
-
-
-def _loop() -> LoopThread:
-    """The process's own, made when the first agent comes and closed at exit."""
-    global _running  # noqa: PLW0603 - one per process is the point
-    with _lock:
-        if _running is None:
-            _running = LoopThread("gateway over HTTP")
-        return _running
-
-
-def _close_at_exit() -> None:
-    if _running is not None:
-        _running.close()
-
-
-def _forget_after_fork() -> None:
-    # The parent's loop is kept from being collected: closing its copy of the selector is not ours to do.
-    global _running, _lock  # noqa: PLW0603
-    _lock = threading.Lock()
-    if _running is not None:
-        _inherited.append(_running)
-        _running = None
-
-
-atexit.register(_close_at_exit)
-os.register_at_fork(after_in_child=_forget_after_fork)
+_loop = PerProcess(lambda: LoopThread("gateway over HTTP"))
