@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from orchestration.domain.presets import PRESETS
+from orchestration.management.finding import find
 from orchestration.models import Agent, Team
 from orchestration.stages.audition import audition
 
@@ -38,7 +39,7 @@ class Command(BaseCommand):
             case "add":
                 self._add(options)
             case _:
-                self._test(_find(options["name"], options["team"]), as_json=options["json"])
+                self._test(find(Agent, options["name"], options["team"]), as_json=options["json"])
 
     def _add(self, options: dict[str, Any]) -> None:
         fields = PRESETS[options["preset"]].fields(options["program"])
@@ -66,15 +67,3 @@ def _team(name: str) -> Team:
         return teams[0]
     known = ", ".join(Team.objects.values_list("name", flat=True)) or "none"
     raise CommandError(f"Name the team with --team; there is: {known}.", returncode=2)
-
-
-def _find(name: str, team: str) -> Agent:
-    rows = Agent.objects.filter(name=name).select_related("team")
-    found = list(rows.filter(team__name=team) if team else rows)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        teams = ", ".join(row.team.name for row in found)
-        raise CommandError(f"Several teams have an agent {name!r}: {teams}. Add --team.", returncode=2)
-    known = ", ".join(Agent.objects.values_list("name", flat=True)) or "none"
-    raise CommandError(f"There is no agent {name!r}; there is: {known}.", returncode=2)

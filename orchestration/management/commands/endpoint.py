@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from orchestration.management.finding import find
 from orchestration.models import ModelEndpoint
 from orchestration.stages.examine import examine
 
@@ -23,7 +24,7 @@ class Command(BaseCommand):
         test.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        row = _find(options["name"], options["team"])
+        row = find(ModelEndpoint, options["name"], options["team"])
         found = examine(row)
         if options["json"]:
             self.stdout.write(json.dumps({"name": row.name, "works": found.works, "said": list(found.sentences)}))
@@ -31,15 +32,3 @@ class Command(BaseCommand):
             self.stdout.write("\n".join(found.sentences))
         if not found.works:
             raise CommandError(f"{row.name} does not work.", returncode=1)
-
-
-def _find(name: str, team: str) -> ModelEndpoint:
-    rows = ModelEndpoint.objects.filter(name=name).select_related("team")
-    found = list(rows.filter(team__name=team) if team else rows)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        teams = ", ".join(row.team.name for row in found)
-        raise CommandError(f"Several teams have an endpoint {name!r}: {teams}. Add --team.", returncode=2)
-    known = ", ".join(ModelEndpoint.objects.values_list("name", flat=True)) or "none"
-    raise CommandError(f"There is no endpoint {name!r}; there is: {known}.", returncode=2)
