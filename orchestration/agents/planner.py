@@ -27,6 +27,11 @@ class Planned:
     plan: SubmittedPlan | None
     problems: tuple[str, ...]
 
+    @property
+    def failure(self) -> AdapterError:
+        """Of one without a plan; what was wrong both times is said once."""
+        return AdapterError(Failure.TRANSIENT, " ".join(dict.fromkeys(self.problems)))
+
 
 def plan(
     conversation: Conversation,

@@ -17,7 +17,7 @@ from orchestration.agents.conversation import Clock, Conversation
 from orchestration.domain import context, graph
 from orchestration.domain.conversation import Message
 from orchestration.domain.endpoints import ModelRole
-from orchestration.domain.errors import AdapterError, Failure
+from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.fitting import tokens
 from orchestration.domain.planning import PlannedTask, SubmittedPlan
 from orchestration.domain.retries import MAX_LOST, GiveUp, after_loss
@@ -25,12 +25,12 @@ from orchestration.domain.states import IterationStatus
 from orchestration.domain.tools import PLANNER_TOOLS
 from orchestration.models import PlanIteration, Subtask, Swarm
 from orchestration.stages import briefing
-from orchestration.stages.accounting import Spending, book
+from orchestration.stages.accounting import OverBudget, Spending, book
 from orchestration.stages.leases import lease_end, new_token, release_connection
 from orchestration.stages.rows import config_of, endpoint_for, store_of
 from orchestration.stages.standing import Standing
 from orchestration.stages.tell import Ear
-from orchestration.stages.transition import Moves, Superseded, moves
+from orchestration.stages.transition import Moves, Superseded, advance, moves
 
 PLANNING_TIMEOUT_S = 1800.0
 MAX_CLAIMS = 50  # tries for a number: others claim theirs at the same time
@@ -205,3 +205,15 @@ def create_subtasks(
         together.created(row)
         made.append(row)
     return made
+
+
+def was_stopped(swarm: Swarm, iteration: PlanIteration, error: AdapterError | InvalidInput) -> bool:
+    """Whether it ended through no fault of the planner, and then writes so: nobody counts it as a failure."""
+    if isinstance(error, AdapterError) and error.kind is Failure.CANCELLED:  # this process goes down
+        end = IterationStatus.LOST
+    elif isinstance(error, OverBudget):  # the swarm is paused with the reason
+        end = IterationStatus.FAILED
+    else:
+        return False
+    advance(swarm, iteration, end, reason=str(error), lease=iteration.lease_token)
+    return True

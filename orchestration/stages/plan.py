@@ -33,12 +33,12 @@ from orchestration.domain.states import (
 from orchestration.domain.strategies import chain_to_cut, strategy_problems
 from orchestration.models import Attempt, PlanIteration, Swarm
 from orchestration.stages import iterate
-from orchestration.stages.accounting import OverBudget, nothing_begins
+from orchestration.stages.accounting import nothing_begins
 from orchestration.stages.leases import heartbeat
 from orchestration.stages.prepare import prepare
 from orchestration.stages.rows import config_of, status_by_name
 from orchestration.stages.standing import Standing
-from orchestration.stages.transition import Moves, Superseded, advance, moves, status_of
+from orchestration.stages.transition import Moves, Superseded, moves, status_of
 
 logger = logging.getLogger(__name__)
 PLANS_IN = (SwarmStatus.PLANNING, SwarmStatus.RUNNING)
@@ -138,7 +138,7 @@ def _planned(swarm: Swarm, iteration: PlanIteration, planned: planner.Planned, j
     """Writes the plan; an unusable one becomes a single subtask at first, and a failure later."""
     submitted = planned.plan
     if submitted is None and swarm.subtasks.exists():
-        _failed(swarm, iteration, AdapterError(Failure.TRANSIENT, " ".join(dict.fromkeys(planned.problems))))
+        _failed(swarm, iteration, planned.failure)
         return
     plan, notes = _last_word(swarm, submitted or single_task_plan(swarm.request))
     try:
@@ -186,11 +186,7 @@ def after_first_plan(swarm: Swarm) -> SwarmStatus:
 
 def _failed(swarm: Swarm, iteration: PlanIteration, error: AdapterError | InvalidInput) -> None:
     """A model that fails is never "no more work": it is asked again later, or the swarm ends with the reason."""
-    if isinstance(error, AdapterError) and error.kind is Failure.CANCELLED:  # this process goes down, no fault of it
-        advance(swarm, iteration, IterationStatus.LOST, reason=str(error), lease=iteration.lease_token)
-        return
-    if isinstance(error, OverBudget):  # the swarm is paused with the reason
-        advance(swarm, iteration, IterationStatus.FAILED, reason=str(error), lease=iteration.lease_token)
+    if iterate.was_stopped(swarm, iteration, error):
         return
     reason = clean(str(error))
     failures = swarm.plan_failures + 1

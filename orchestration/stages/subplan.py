@@ -28,12 +28,12 @@ from orchestration.domain.states import (
 from orchestration.domain.subplans import MAX_BATCHES
 from orchestration.models import Attempt, Handoff, PlanIteration, Subtask
 from orchestration.stages import iterate
-from orchestration.stages.accounting import OverBudget, nothing_begins
+from orchestration.stages.accounting import nothing_begins
 from orchestration.stages.leases import heartbeat
 from orchestration.stages.rows import config_of
 from orchestration.stages.splitting import part_problems
 from orchestration.stages.standing import Standing
-from orchestration.stages.transition import Superseded, advance, moves, status_of
+from orchestration.stages.transition import Superseded, moves, status_of
 
 logger = logging.getLogger(__name__)
 ALONE = "The subplanner gave no usable plan, so one agent works on the whole."
@@ -100,7 +100,7 @@ def _iterate(parent: Subtask, iteration: PlanIteration) -> None:
 def _planned(parent: Subtask, iteration: PlanIteration, planned: planner.Planned) -> None:
     submitted = planned.plan
     if submitted is None and parent.children.exists():
-        _failed(parent, iteration, AdapterError(Failure.TRANSIENT, " ".join(planned.problems)))
+        _failed(parent, iteration, planned.failure)
         return
     plan = submitted or SubmittedPlan(scratchpad=ALONE, done=True)
     try:
@@ -130,11 +130,7 @@ def _write(parent: Subtask, iteration: PlanIteration, plan: SubmittedPlan, probl
 def _failed(parent: Subtask, iteration: PlanIteration, error: AdapterError | InvalidInput) -> None:
     """Asked again later, or the subtask ends with what its parts did and the reason."""
     swarm = parent.swarm
-    if isinstance(error, AdapterError) and error.kind is Failure.CANCELLED:  # this process goes down, no fault of it
-        advance(swarm, iteration, IterationStatus.LOST, reason=str(error), lease=iteration.lease_token)
-        return
-    if isinstance(error, OverBudget):  # the swarm is paused with the reason
-        advance(swarm, iteration, IterationStatus.FAILED, reason=str(error), lease=iteration.lease_token)
+    if iterate.was_stopped(swarm, iteration, error):
         return
     reason = clean(str(error))
     failures = _failures_in_a_row(parent) + 1
