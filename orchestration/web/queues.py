@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from functools import cached_property
 from typing import Any
 
 from django.utils import timezone
+from typing_extensions import override
 
 from orchestration.domain.gating import GateMode
 from orchestration.domain.merging import Queued, in_order
-from orchestration.domain.queueing import depths, expected_s, figures
+from orchestration.domain.queueing import Seen, depths, expected_s, figures
 from orchestration.domain.states import ENTRY_OPEN, GATE_LIVE, EntryStatus, GateStatus
 from orchestration.domain.stats import quantile
 from orchestration.models import Artifact, Attempt, GateRun, MergeEntry, Repository, Swarm
@@ -87,7 +89,26 @@ class Round:
         return f"A gate was red, so smaller ones looked for who: narrowed down {counted(deepest, 'time')}."
 
 
-class SwarmQueue:
+class _Measured(ABC):
+    """What both pages tell in figures."""
+
+    @abstractmethod
+    def _seen(self) -> Seen: ...
+
+    @cached_property
+    def _figures(self) -> dict[str, Any]:
+        return figures(self._seen())
+
+    @property
+    def figures(self) -> list[Figure]:
+        return figures_in_words(self._figures)
+
+    @property
+    def hot_files(self) -> list[dict[str, Any]]:
+        return list(self._figures["hot_files"])
+
+
+class SwarmQueue(_Measured):
     """Of one swarm: nine queries, however long the queue is."""
 
     def __init__(self, swarm: Swarm, *, now: datetime | None = None) -> None:
@@ -219,18 +240,10 @@ class SwarmQueue:
             by_tip[run.row.tip].append(run)
         return [_round(tip, runs) for tip, runs in list(by_tip.items())[::-1][:MOST_ROUNDS]]
 
-    @cached_property
-    def _figures(self) -> dict[str, Any]:
+    @override
+    def _seen(self) -> Seen:
         cap = self.swarm.gate_cap if self._mode is GateMode.GATED else 0
-        return figures(self.rows.seen(slots=self.swarm.repository.gates_at_once, cap=cap, now=self.now))
-
-    @property
-    def figures(self) -> list[Figure]:
-        return figures_in_words(self._figures)
-
-    @property
-    def hot_files(self) -> list[dict[str, Any]]:
-        return list(self._figures["hot_files"])
+        return self.rows.seen(slots=self.swarm.repository.gates_at_once, cap=cap, now=self.now)
 
 
 def _round(tip: str, runs: Sequence[Run]) -> Round:
@@ -240,7 +253,7 @@ def _round(tip: str, runs: Sequence[Run]) -> Round:
     return Round(tip, tuple(Level(run, depth) for run, depth in zip(runs, deep, strict=True)))
 
 
-class RepositoryQueue:
+class RepositoryQueue(_Measured):
     """Of all swarms of a repository: each has a branch and a queue of its own, and they share the gates' places."""
 
     def __init__(self, repository: Repository) -> None:
@@ -259,14 +272,6 @@ class RepositoryQueue:
         rows = [entry for entry in self.rows.entries if entry.status == EntryStatus.CONFLICT]
         return rows[::-1][:MOST_SETTLED]
 
-    @cached_property
-    def _figures(self) -> dict[str, Any]:
-        return figures(self.rows.seen(slots=self.repository.gates_at_once, cap=0))
-
-    @property
-    def figures(self) -> list[Figure]:
-        return figures_in_words(self._figures)
-
-    @property
-    def hot_files(self) -> list[dict[str, Any]]:
-        return list(self._figures["hot_files"])
+    @override
+    def _seen(self) -> Seen:
+        return self.rows.seen(slots=self.repository.gates_at_once, cap=0)
