@@ -30,6 +30,7 @@ ERROR_LIMIT = 64_000
 # The answer is whole; what may follow is the count of tokens, then the end of the body, which frees the connection.
 USAGE_PATIENCE_S = 10.0
 END_PATIENCE_S = 0.2
+CUT = "closed the connection before its answer was complete"
 
 _HEADERS = {
     "Content-Type": "application/json",
@@ -165,7 +166,8 @@ class Exchange:
         chunks = self._bounded(response)
         head = await _head(chunks)
         if head.startswith(b"<"):
-            raise permanent(self._endpoint, "answered with a web page instead of JSON; check the endpoint's base URL")
+            # Mostly a proxy whose service is away for a moment; a wrong address is known by the same sentence.
+            raise transient(self._endpoint, "answered with a web page instead of JSON; check the endpoint's base URL")
         if head.startswith(b"{"):
             self._take_whole(head + b"".join([chunk async for chunk in chunks]))
         else:
@@ -190,6 +192,8 @@ class Exchange:
 
     def _take_whole(self, body: bytes) -> None:
         self._streamed = False
+        if not body.rstrip().endswith(b"}"):
+            raise transient(self._endpoint, CUT)
         self._take(body)
         self._draft.done = True
 
@@ -199,11 +203,11 @@ class Exchange:
         while not self._draft.complete:
             chunk = await anext(chunks, None)
             if chunk is None:
-                self._take_events(events.rest())
+                self._take_events([event for event in events.rest() if _is_whole(event)])
                 break
             self._take_events(events.feed(chunk))
         if not self._draft.complete:
-            raise transient(self._endpoint, "closed the connection before its answer was complete")
+            raise transient(self._endpoint, CUT)
         await self._take_rest(events, chunks)
 
     async def _take_rest(self, events: EventReader, chunks: AsyncIterator[bytes]) -> None:
@@ -261,6 +265,17 @@ def _url(base_url: str, path: str) -> httpx.URL:
     if url.userinfo:
         raise httpx.InvalidURL("a user name or password in it")
     return url.copy_with(path=join(url.path, path))
+
+
+def _is_whole(event: bytes) -> bool:
+    """The last one of a body may end in the middle of a line."""
+    if event.strip() == b"[DONE]":
+        return True
+    try:
+        load(event)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def arguments_of(call: ToolCall) -> dict[str, Any]:
