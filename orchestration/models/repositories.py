@@ -75,6 +75,9 @@ class Repository(models.Model):
     token_user = models.CharField(
         max_length=100, blank=True, default="x-access-token", help_text="The name that goes with the token."
     )
+    token_kept = models.BooleanField(
+        default=False, editable=False, help_text="A token was given on its page; it lies encrypted, and never here."
+    )
     merge_policies = models.JSONField(
         default=list,
         blank=True,
@@ -126,7 +129,10 @@ class Repository(models.Model):
 
 
 class ModelEndpoint(models.Model):
-    """A model service. The key itself is never here, only the name of the variable that holds it."""
+    """A model service. The key itself is never here: a variable holds it, or the keyring beneath the row's id.
+
+    One that ran swarms stays as a row when it is removed, for their figures.
+    """
 
     class Kind(models.TextChoices):
         OPENAI = "openai", "OpenAI chat completions"
@@ -139,6 +145,12 @@ class ModelEndpoint(models.Model):
     base_url = models.URLField(max_length=500)
     model = models.CharField(max_length=200)
     key_env = models.CharField(max_length=100, blank=True, help_text="Name of the environment variable with the key.")
+    key_kept = models.BooleanField(
+        default=False, editable=False, help_text="A key was given on its page; it lies encrypted, and never here."
+    )
+    address_allowed = models.BooleanField(
+        default=True, help_text="An operator vouches for its address, so that it may be one of a private network."
+    )
     input_price = money(help_text="US dollars per million input tokens.")
     output_price = money(help_text="US dollars per million output tokens.")
     max_concurrent = models.PositiveIntegerField(
@@ -160,6 +172,11 @@ class ModelEndpoint(models.Model):
     enabled = models.BooleanField(default=True)
     is_demo = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    tested_at = models.DateTimeField(null=True, editable=False)
+    test_works = models.BooleanField(null=True, editable=False)
+    test_said = models.TextField(blank=True, editable=False)
+    test_latency_ms = models.PositiveIntegerField(null=True, editable=False, help_text="Until its first words.")
+    removed_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ["-weight", "pk"]
