@@ -112,6 +112,7 @@ class PlanIteration(models.Model):
     saved_characters = models.PositiveIntegerField(default=0, help_text="Of parts that had not changed.")
     steps = models.PositiveIntegerField(default=0)
     tool_calls = models.PositiveIntegerField(default=0, help_text="Its looks at the repository.")
+    queued_ms = models.PositiveBigIntegerField(default=0, help_text="As an attempt's: no work.")
     handoffs_seen = models.PositiveIntegerField(default=0, help_text="How many handoffs the planner had been told.")
     tokens = models.PositiveBigIntegerField(default=0)
     cost_usd = money()

@@ -112,6 +112,9 @@ class Attempt(models.Model):
     )
     waiting_since = models.DateTimeField(null=True, blank=True, help_text="Set while it waits for a person.")
     waited_ms = models.PositiveBigIntegerField(default=0, help_text="What its waits for people took: no work.")
+    queued_ms = models.PositiveBigIntegerField(
+        default=0, help_text="What its model calls waited for a place, a pace, a budget or another try: no work."
+    )
 
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
