@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestration.models.accounts import ApiToken, Membership, Team, User
 from orchestration.models.agents import Agent
 from orchestration.models.checks import CheckRun
+from orchestration.models.drafts import Draft
 from orchestration.models.events import Event
 from orchestration.models.gates import GateRun
 from orchestration.models.leases import Lease
@@ -24,6 +25,7 @@ __all__ = [
     "CacheEntry",
     "CheckRun",
     "Delivery",
+    "Draft",
     "Event",
     "GateRun",
     "Handoff",

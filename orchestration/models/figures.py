@@ -96,14 +96,15 @@ def _attempt(
 
 
 def _waited(attempt: Attempt, clock: _Clock) -> float:
-    """For people, also while it still does."""
+    """For people, also while it still does, and for its turn at a model service."""
     now = clock.at(attempt.finished_at) - clock.at(attempt.waiting_since) if attempt.waiting_since else 0.0
-    return attempt.waited_ms / 1000 + max(0.0, now)
+    return (attempt.waited_ms + attempt.queued_ms) / 1000 + max(0.0, now)
 
 
 def _plan(one: PlanIteration, by_id: dict[int, Subtask], clock: _Clock) -> PlanFacts:
     parent = by_id[one.parent_id].name if one.parent_id else ""
-    return PlanFacts(one.number, one.steps, clock.at(one.started_at), clock.at(one.finished_at), parent, one.tool_calls)
+    start, end = clock.at(one.started_at), clock.at(one.finished_at)
+    return PlanFacts(one.number, one.steps, start, end, parent, one.tool_calls, one.queued_ms / 1000)
 
 
 def _merge(entry: MergeEntry) -> MergeFacts:

@@ -48,6 +48,9 @@ class Delivery(models.Model):
         Attempt, on_delete=models.CASCADE, null=True, related_name="heard", help_text="Whose conversation holds it."
     )
     iteration = models.ForeignKey(PlanIteration, on_delete=models.CASCADE, null=True, related_name="heard")
+    only = models.ForeignKey(
+        Attempt, on_delete=models.CASCADE, null=True, related_name="+", help_text="Nobody hears it after this attempt."
+    )
     turn = models.PositiveIntegerField(default=0, help_text="Of that conversation, the first that it was in.")
     delivered_at = models.DateTimeField(null=True, blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)

@@ -53,6 +53,8 @@ class Swarm(models.Model):
 
     clashes = models.JSONField(default=list, help_text="Who will conflict with what landed or waits, as of clashes_at.")
     clashes_at = models.CharField(max_length=80, blank=True, help_text="What of the branch the forecast was made for.")
+    forecast_at = models.DateTimeField(null=True, blank=True, help_text="When the last forecast began.")
+    forecasts = models.JSONField(default=dict, help_text="domain.clashes.Figures of all forecasts so far.")
 
     tool_calls = models.PositiveIntegerField(default=0)
     tokens = models.PositiveBigIntegerField(default=0)
