@@ -77,8 +77,20 @@ class _Call:
     tries: int = 0  # that failed
     counted: int = 0  # those of them that use up the retries
     refused: int = 0  # those of them that were too many for a service
-    waited_s: float = 0.0  # for a place, for a service's pace, and between tries
+    waits: tuple[float, float | None] = (0.0, None)  # what it waited before, and since when it waits again
     trouble: str = ""
+
+    @property
+    def waited_s(self) -> float:
+        """For a place, for a service's pace, and between tries. Also asked by the caller's thread."""
+        before, since = self.waits
+        return before if since is None else before + time.monotonic() - since
+
+    def begin_waiting(self) -> None:
+        self.waits = (self.waited_s, time.monotonic())
+
+    def end_waiting(self) -> None:
+        self.waits = (self.waited_s, None)
 
     def body(self, endpoint: Endpoint) -> bytes:
         """Encoded once for all tries, unless it was too long."""
@@ -173,7 +185,11 @@ class Gateway:
         call.body(endpoint)  # in the caller's thread: a long history takes its time
         future = self._loop.start(self._answer(call, timeout_s))
         future.add_done_callback(progress.end)
-        return secrets.clean_reply(_wait(future, progress, cancellation, on_progress, on_sent))
+        try:
+            return secrets.clean_reply(_wait(future, progress, cancellation, on_progress, on_sent))
+        except AdapterError as error:
+            error.waited_s = call.waited_s
+            raise
 
     def fitted(self, endpoint: Endpoint, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> list[Message]:
         """So much of a conversation as this endpoint's model can read: what a call to it would send."""
@@ -233,8 +249,9 @@ class Gateway:
         call.trouble = str(error)
         if not queueing:
             log.warning("%s: %s Trying again in %.1f s.", call.purpose, error, delay)
-            call.waited_s += delay
+            call.begin_waiting()
             await asyncio.sleep(delay)
+            call.end_waiting()
 
     async def _round(self, call: _Call) -> Reply:
         """Every endpoint once, the next one at once."""
@@ -275,9 +292,9 @@ class Gateway:
             message = f"{place(endpoint)} wants nothing for {held_for_s:.0f} s."
             raise Busy(message, retry_after_s=held_for_s, rate_limited=True)
         body, key, provider = call.body(endpoint), read_key(endpoint, os.environ), self._provider(endpoint)
-        asked = time.monotonic()
+        call.begin_waiting()
         async with limiter.slot() as epoch:
-            call.waited_s += time.monotonic() - asked
+            call.end_waiting()
             try:
                 call.progress.sent()
                 heard = limiter.headers_of_a_call()

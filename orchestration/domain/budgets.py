@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from orchestration.domain.conversation import MILLION
+from orchestration.domain.conversation import MILLION, Endpoint, Message, ToolSpec, estimate_tokens
 
 ANSWER_TOKENS = 4096  # held back for an answer whose length nobody knows
+MESSAGE_TOKENS = 8  # what a message takes beside its text
 LEAST_ANSWER_TOKENS = 256  # where less than this is left, nothing useful can be said any more
 
 
@@ -122,3 +123,20 @@ def _answer_that_fits(limit: Limit, ask: Ask) -> int:
     left = limit.most - limit.spent - ask.with_answer(0).of(limit.unit)
     price = Decimal(1) if limit.unit is Unit.TOKENS else ask.output_price / MILLION
     return int(left // price) if price else ANSWER_TOKENS
+
+
+def ask_of(endpoint: Endpoint, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Ask:
+    """At the highest price of whoever may answer."""
+    offered = (endpoint, *endpoint.alternatives)
+    return Ask(
+        _request_tokens(messages, tools),
+        max(one.input_price for one in offered),
+        max(one.output_price for one in offered),
+    )
+
+
+def _request_tokens(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
+    said = sum(estimate_tokens(message.text) + MESSAGE_TOKENS for message in messages)
+    called = sum(estimate_tokens(call.name + call.arguments) for message in messages for call in message.tool_calls)
+    offered = sum(estimate_tokens(f"{tool.name}{tool.description}{tool.parameters}") for tool in tools)
+    return said + called + offered

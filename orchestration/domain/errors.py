@@ -19,7 +19,10 @@ class SwarmsiteError(Exception):
 
 
 class AdapterError(SwarmsiteError):
-    """The outside world said no. `kind` says whether asking again makes sense."""
+    """The outside world said no. `kind` says whether asking again makes sense; `waited_s` is what a call of a model
+    waited in vain for its turn."""
+
+    waited_s = 0.0
 
     def __init__(self, kind: Failure, message: str) -> None:
         super().__init__(message)

@@ -13,15 +13,15 @@ FAILED = frozenset({AttemptStatus.FAILED, AttemptStatus.TIMED_OUT, AttemptStatus
 # By a person, at a budget's end, or with the process that ran it: nobody's failure.
 STOPPED = frozenset({AttemptStatus.CANCELLED, AttemptStatus.LOST})
 COMPARISON = (
-    "An estimate: the times of all attempts and planner calls added up, as if a single agent had worked alone. "
-    "No single agent was really run."
+    "An estimate: the times of all attempts and planner calls added up, without their waits for people, for a place at "
+    "a model service or for a budget, as if a single agent had worked alone. No single agent was really run."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptFacts:
     """`landed` is when its change was on the branch; `plan` is the number of the planner call that asked for it;
-    `waited` for people it did no work."""
+    `waited` for people and in the queues of model services it did no work."""
 
     subtask: str
     number: int
@@ -46,6 +46,7 @@ class PlanFacts:
     end: float
     parent: str = ""
     tool_calls: int = 0  # its looks at the repository
+    waited: float = 0.0  # as an attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +188,7 @@ def _belongs(name: str, wanted: set[str], parents: Mapping[str, str]) -> bool:
 
 def _took(piece: _Piece, wall: float) -> float:
     """Clocks of several machines may disagree; nothing happened before the start or after the end."""
-    waited = 0.0 if isinstance(piece, PlanFacts) else piece.waited
-    return max(0.0, min(piece.end, wall) - max(piece.start, 0.0) - waited)
+    return max(0.0, min(piece.end, wall) - max(piece.start, 0.0) - piece.waited)
 
 
 def _link(piece: _Piece, wall: float) -> Link:

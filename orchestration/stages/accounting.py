@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,12 +25,13 @@ from orchestration.domain.budgets import (
     Limit,
     Stop,
     Unit,
+    ask_of,
     decide,
     said,
     spent_up,
 )
 from orchestration.domain.config import SwarmConfig
-from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec, estimate_tokens
+from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
 from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.scheduling import passed
 from orchestration.domain.states import ATTEMPT_LIVE, IterationStatus, SwarmStatus
@@ -43,7 +45,6 @@ MOST_TOKENS = 100_000_000  # of one answer: far beyond every model, and what a c
 MOST_USD = Decimal(10_000)
 MILLIONTH = Decimal("0.000001")
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.05, 1.0  # while calls in flight hold the rest of a budget
-MESSAGE_TOKENS = 8  # what a message takes beside its text
 TO_DO = {
     Budget.SWARM: "Raise it, then resume.",
     Budget.MONTH: "Raise it in the repository's settings or wait for the next month, then resume.",
@@ -91,7 +92,7 @@ def book(swarm: Swarm, reply: Reply, *, on: Spender, calls: Calls | None = None,
     spent = {"tokens": reply.usage.input_tokens + reply.usage.output_tokens, "usd": reply.cost_usd}
     with transaction.atomic(savepoint=False):
         freed = _take_back(on)
-        _spend[type(on)](pk=on.pk, calls=wanted, **spent, **seen)
+        _spend[type(on)](pk=on.pk, calls=wanted, queued=reply.waited_ms, **spent, **seen)
         _record_call(swarm, reply, on)
         booked = {"pk": swarm.pk, "freed_tokens": freed.tokens, "freed_usd": freed.usd, **spent}
         most = calls.most - wanted if calls and wanted else None
@@ -119,15 +120,15 @@ def _less(tokens: int, usd: Decimal) -> dict[str, Any]:
 
 _spend: Mapping[type[Spender], PreparedUpdate] = {
     Attempt: PreparedUpdate(
-        lambda pk, tokens, usd, calls, **seen: (
+        lambda pk, tokens, usd, calls, queued, **seen: (
             Attempt.objects.filter(pk=pk),
-            {"steps": F("steps") + 1, **_plus(tokens, usd, calls), **seen},
+            {"steps": F("steps") + 1, "queued_ms": F("queued_ms") + queued, **_plus(tokens, usd, calls), **seen},
         )
     ),
     PlanIteration: PreparedUpdate(
-        lambda pk, tokens, usd, calls, **seen: (
+        lambda pk, tokens, usd, calls, queued, **seen: (
             PlanIteration.objects.filter(pk=pk),
-            {"steps": F("steps") + 1, **_plus(tokens, usd, calls), **seen},
+            {"steps": F("steps") + 1, "queued_ms": F("queued_ms") + queued, **_plus(tokens, usd, calls), **seen},
         )
     ),
 }
@@ -193,26 +194,46 @@ class Spending:
     ) -> Iterator[None]:
         """Around one call. Raises OverBudget, also where the service wants to be paid first; `left` raises when the
         caller has no more time to wait."""
-        self._reserve(_ask(endpoint, messages, tools), left)
+        self._reserve(ask_of(endpoint, messages, tools), left)
         release_connection()
         try:
             yield
-        except NoCredit as error:
+        except AdapterError as error:
+            self._queued(error.waited_s)
+            if not isinstance(error, NoCredit):
+                raise
             pause_at(self._swarm, Stop(str(error), Budget.SERVICE))
             raise OverBudget(str(error)) from error
         finally:
             self._release()
 
     def _reserve(self, ask: Ask, left: Callable[[], float]) -> None:
-        look = FIRST_LOOK_S
-        while isinstance(decision := self._try(ask), Hold):
-            release_connection()
-            self._cancellation.wait(min(look, left()))
-            self._cancellation.check()
-            look = min(2 * look, LONGEST_LOOK_S)
+        decision = self._try(ask)
+        if isinstance(decision, Hold):
+            asked = time.monotonic()
+            try:
+                decision = self._try_again(ask, left)
+            finally:
+                self._queued(time.monotonic() - asked)
         if isinstance(decision, Stop):
             pause_at(self._swarm, decision)
             raise OverBudget(decision.reason)
+
+    def _try_again(self, ask: Ask, left: Callable[[], float]) -> Decision:
+        look = FIRST_LOOK_S
+        while True:
+            release_connection()
+            self._cancellation.wait(min(look, left()))
+            self._cancellation.check()
+            decision = self._try(ask)
+            if not isinstance(decision, Hold):
+                return decision
+            look = min(2 * look, LONGEST_LOOK_S)
+
+    def _queued(self, seconds: float) -> None:
+        """What it waited beside the calls that were answered: those say it themselves."""
+        if seconds:
+            _row(self._on).update(queued_ms=F("queued_ms") + round(seconds * 1000))
 
     def _try(self, ask: Ask) -> Decision:
         if self._unbound():
@@ -367,20 +388,3 @@ def _row(on: Spender) -> Any:
 def _lock(on: Spender) -> None:
     """Item first, swarm last."""
     _row(on).select_for_update(no_key=True).first()
-
-
-def _ask(endpoint: Endpoint, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Ask:
-    """At the highest price of whoever may answer."""
-    offered = (endpoint, *endpoint.alternatives)
-    return Ask(
-        _request_tokens(messages, tools),
-        max(one.input_price for one in offered),
-        max(one.output_price for one in offered),
-    )
-
-
-def _request_tokens(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
-    said = sum(estimate_tokens(message.text) + MESSAGE_TOKENS for message in messages)
-    called = sum(estimate_tokens(call.name + call.arguments) for message in messages for call in message.tool_calls)
-    offered = sum(estimate_tokens(f"{tool.name}{tool.description}{tool.parameters}") for tool in tools)
-    return said + called + offered

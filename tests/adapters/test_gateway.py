@@ -93,6 +93,7 @@ def test_a_callers_fault_in_on_progress_ends_the_call(rig: Rig):
         Answer("long", fault="drop"),
         Answer("long", fault="half_stream"),
         Answer("long", fault="bad_event"),
+        Answer(fault="html"),
     ],
     ids=lambda answer: str(answer.fault or answer.status),
 )
@@ -124,7 +125,6 @@ def test_no_retries_means_one_try(rig: Rig):
         (Answer(status=400), Failure.PERMANENT),
         (Answer(status=402), Failure.BUDGET),
         (Answer(status=429, error={"code": "insufficient_quota"}), Failure.BUDGET),
-        (Answer(fault="html"), Failure.PERMANENT),
     ],
 )
 def test_other_failures_are_not_tried_again(rig: Rig, bad: Answer, kind: Failure):

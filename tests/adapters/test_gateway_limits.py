@@ -37,9 +37,9 @@ class Rig:
         return self.answers(request)
 
     def ask(self, endpoint: Endpoint | None = None, **options: Any) -> Reply:
-        options = {"retries": QUICK, "timeout_s": 30} | options
+        options = {"retries": QUICK, "timeout_s": 30, "cancellation": Cancellation()} | options
         asked = (endpoint or self.endpoint, [Message("user", "hi")], [])
-        return self.gateway.complete(*asked, purpose="test", cancellation=Cancellation(), **options)
+        return self.gateway.complete(*asked, purpose="test", **options)
 
     def start(self, count: int, endpoint: Endpoint | None = None, **options: Any) -> list[Future[Reply]]:
         return [self.threads.submit(self.ask, endpoint, **options) for _ in range(count)]
@@ -243,6 +243,26 @@ def test_retry_after_holds_back_every_caller(rig: Rig):
     assert [reply.retries for reply in replies] == [reply.refused for reply in replies] == [1, 0, 0, 0, 0, 0]
     assert all(200 < reply.waited_ms < 10_000 for reply in replies), "for a place, or before it was tried again"
     assert rig.service.total == 7
+
+
+def test_a_call_that_never_got_its_turn_says_how_long_it_waited(rig: Rig):
+    rig.answers = lambda _: Answer("hello", held="the only place")
+    alone = dataclasses.replace(rig.endpoint, max_concurrent=1)
+    [first] = rig.start(1, alone)
+    until(lambda: rig.service.total == 1)
+    given_up = Cancellation()
+    late, dropped = rig.start(1, alone, timeout_s=0.2) + rig.start(1, alone, cancellation=given_up)
+    until(lambda: rig.gateway.stats(alone).waiting == 2 - late.done())
+    timed_out = late.exception(30)
+    given_up.cancel("Enough.")
+    cancelled = dropped.exception(30)
+    assert isinstance(timed_out, AdapterError)
+    assert isinstance(cancelled, AdapterError)
+    assert "timed out" in str(timed_out)
+    assert 0.1 < timed_out.waited_s < 30
+    assert 0 < cancelled.waited_s < 30
+    rig.service.release("the only place")
+    assert first.result(30).waited_ms < 10_000
 
 
 def test_retry_after_holds_back_this_endpoint_only(rig: Rig):

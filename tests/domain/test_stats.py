@@ -92,6 +92,21 @@ def test_a_diamond_counted_by_hand():
     ]
 
 
+def test_what_only_waited_for_its_turn_did_no_work():
+    """Three at once at a service that takes one at a time are no faster than one alone."""
+    attempts = [dataclasses.replace(attempt(name, 1.0, 10.0), waited=6.0) for name in ("a", "b", "c")]
+    figures = statistics(Executed(10.0, attempts, [PlanFacts(1, 1, 0.0, 1.0, waited=0.5)]))
+    assert figures["sequential_estimate_s"] == 3 * 3.0 + 0.5
+    assert figures["speedup"] == 0.95
+    assert figures["critical_path_s"] == 3.0 + 0.5
+    assert figures["levels"][0]["seconds"] == 3.0
+
+
+def test_waits_that_overlapped_take_no_more_than_the_time_itself():
+    busy = dataclasses.replace(attempt("a", 0.0, 5.0), waited=12.0)
+    assert statistics(Executed(10.0, [busy]))["sequential_estimate_s"] == 0.0
+
+
 def test_the_chain_ends_with_the_last_landing_not_with_the_last_to_run():
     late = attempt("late", 6.0, 39.0, status=AttemptStatus.FAILED)
     assert chain(dataclasses.replace(DIAMOND, attempts=[*DIAMOND.attempts, late]))[-1] == ("end", 1)
@@ -212,6 +227,7 @@ ATTEMPTS = st.lists(
         start=MOMENTS,
         end=MOMENTS,
         landed=st.none() | MOMENTS,
+        waited=st.integers(0, 9).map(float),
         plan=st.integers(0, 3),
     ),
     max_size=10,
@@ -224,6 +240,7 @@ PLANS = st.lists(
         start=MOMENTS,
         end=MOMENTS,
         parent=st.sampled_from(["", "b"]),
+        waited=st.integers(0, 9).map(float),
     ),
     max_size=4,
 )

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from django.utils import timezone
 
 from orchestration.adapters.cancellation import Cancellation
+from orchestration.agents.conversation import OutOfTime
 from orchestration.demo.service import Answer
 from orchestration.domain.budgets import ANSWER_TOKENS
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.conversation import Endpoint, Message, ToolCall, Usage
-from orchestration.domain.errors import AdapterError, InvalidInput
+from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.models import Attempt, Event, ModelCall, PlanIteration, Repository, Subtask, Swarm
-from orchestration.stages.accounting import OverBudget, Spending, book, free_reservations
+from orchestration.stages.accounting import FIRST_LOOK_S, OverBudget, Spending, book, free_reservations
 from orchestration.stages.dispatch import dispatch
 from orchestration.stages.reporting import AttemptReport
 from orchestration.stages.steer import resume
@@ -40,9 +41,13 @@ def attempt_of(swarm: Swarm) -> Attempt:
 
 
 @contextmanager
-def calling(on: Attempt | PlanIteration, swarm: Swarm) -> Iterator[None]:
-    with Spending(on, swarm, Cancellation()).call(ENDPOINT, [Message("user", "x" * 400)], (), lambda: 60.0):
+def calling(on: Attempt | PlanIteration, swarm: Swarm, left: Callable[[], float] = lambda: 60.0) -> Iterator[None]:
+    with Spending(on, swarm, Cancellation()).call(ENDPOINT, [Message("user", "x" * 400)], (), left):
         yield
+
+
+def out_of_time() -> NoReturn:
+    raise OutOfTime(60)
 
 
 def again(row: Any) -> Any:
@@ -76,6 +81,31 @@ def test_a_call_that_fails_frees_what_was_held_back():
     with pytest.raises(RuntimeError), calling(attempt, swarm):
         raise RuntimeError("no answer")
     assert (again(swarm).reserved_tokens, swarm.reserved_usd, Attempt.objects.get().reserved_tokens) == (0, 0, 0)
+
+
+def test_what_a_call_waited_for_another_ones_money_is_kept_as_no_work():
+    swarm = swarm_with(budget_usd=5)
+    first, second = attempt_of(swarm), attempt_of(swarm)
+    Swarm.objects.update(cost_usd=Decimal("0.9"))
+    looks = iter([60.0])
+
+    def left() -> float:
+        return next(looks, None) or out_of_time()
+
+    with calling(first, swarm), pytest.raises(OutOfTime), calling(second, swarm, left):
+        raise AssertionError("the call was made")
+    assert again(first).queued_ms == 0
+    assert again(second).queued_ms >= 1000 * FIRST_LOOK_S * 0.9
+
+
+def test_a_call_that_failed_says_how_long_it_had_waited_in_vain():
+    swarm = swarm_with(budget_usd=5)
+    attempt = attempt_of(swarm)
+    error = AdapterError(Failure.TRANSIENT, "It timed out.")
+    error.waited_s = 2.5
+    with pytest.raises(AdapterError), calling(attempt, swarm):
+        raise error
+    assert again(attempt).queued_ms == 2500
 
 
 def test_where_no_budget_binds_nothing_is_held_back_and_nothing_is_locked(django_assert_num_queries: Any):

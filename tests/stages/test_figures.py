@@ -102,6 +102,19 @@ def test_rate_limit_figures_are_those_of_the_calls(swarm: Swarm):
     assert figures["rate_limit"] == {"calls": 2, "retries": 3, "refused": 2, "waited_s": 1.75}
 
 
+def test_waits_for_a_turn_at_a_service_are_no_work(swarm: Swarm):
+    before = statistics_of(swarm)
+    base = Attempt.objects.get(subtask__name="base")
+    book(swarm, reply(waited_ms=9_000), on=base)
+    book(swarm, reply(waited_ms=1_000), on=base)
+    book(swarm, reply(waited_ms=4_000), on=swarm.iterations.get())
+    figures = statistics_of(swarm)
+    assert before["sequential_estimate_s"] - figures["sequential_estimate_s"] == 14.0
+    assert before["critical_path_s"] - figures["critical_path_s"] == 14.0
+    assert figures["speedup"] < before["speedup"]
+    assert figures["wall_s"] == before["wall_s"]
+
+
 def test_the_page_and_the_command_line_tell_the_same(swarm: Swarm):
     told = whole(swarm)["statistics"]
     assert json.loads(json.dumps(told)) == SwarmPanels(swarm, may_steer=False).stats
