@@ -15,6 +15,8 @@ from orchestration.domain.states import AttemptStatus
 from orchestration.domain.texts import storable
 from orchestration.domain.validation import FromModel, sentences
 
+NOTHING_OF_ITS_OWN = "It settled its conflict by keeping what landed: nothing of its own work is left."
+
 
 class Claim(StrEnum):
     COMPLETE = "complete"
@@ -70,6 +72,7 @@ class Evidence:
     marked_paths: tuple[str, ...]  # added conflict markers
     outside_paths: tuple[str, ...]  # changed, but outside the bound directory
     checks: tuple[CheckResult, ...]
+    merges: bool = False  # it settles a conflict: to keep what landed, and nothing else, is an answer too
     strayed_paths: tuple[str, ...] = ()  # of a merge: beside the conflict, and not as git merged them
 
 
@@ -83,7 +86,7 @@ class Verdict:
 def objections(kind: str, evidence: Evidence) -> list[str]:
     """Why a claim of `complete` cannot be believed, a sentence each; the agent is told them and may mend."""
     found = []
-    if kind == "change" and not evidence.changed:
+    if kind == "change" and not evidence.changed and not evidence.merges:
         found.append("Nothing was changed although the subtask asks for a change.")
     if evidence.marked_paths:
         found.append(f"Conflict markers stand in {_named(evidence.marked_paths)}.")
@@ -108,6 +111,8 @@ def verdict(claim: Claim, kind: str, evidence: Evidence) -> Verdict:
     found = objections(kind, evidence)
     if found:
         return Verdict(AttemptStatus.FAILED, " ".join(found), suspicious=f"It was handed off as complete. {found[0]}")
+    if evidence.merges and not evidence.changed:
+        return Verdict(AttemptStatus.COMPLETE, "", suspicious=NOTHING_OF_ITS_OWN)
     thrown_away = kind != "change" and evidence.changed
     reason = f"What it changed was thrown away: a {kind} task lands nothing." if thrown_away else ""
     return Verdict(AttemptStatus.COMPLETE, reason)

@@ -73,7 +73,7 @@ class Inspection:
         self._working_dir = working_dir
         self._most_s = most_s
         self.sha = attempt.base_sha
-        self._may_be_marked = False
+        self._may_be_marked = self._changed = False
         self.evidence: Evidence | None = None
 
     def commit(self, summary: str) -> str:
@@ -90,7 +90,8 @@ class Inspection:
             when=timezone.now(),
         )
         self._may_be_marked = False
-        if made.changed:
+        self._changed = made.changed
+        if made.sha != self._attempt.base_sha:
             self._search(made)
             self._store.pin(PIN, self._attempt.public_id, made.sha)
         self.sha = made.sha
@@ -127,10 +128,11 @@ class Inspection:
             commands = self._attempt.subtask.acceptance_checks
             checks = run_checks(box, commands, most_s=self._most_s, cancellation=cancellation)
         self.evidence = Evidence(
-            changed=sha != base,
+            changed=self._changed,
             marked_paths=self._store.conflict_markers(base, sha) if self._may_be_marked else (),
             outside_paths=self._outside(base, sha),
             checks=checks,
+            merges=self._merges is not None,
             strayed_paths=self._merges.strays(sha) if self._merges and sha != base else (),
         )
         return self.evidence

@@ -134,3 +134,13 @@ def test_an_agent_that_admits_less_is_believed_whatever_was_found(claim: Claim, 
     assert result.status == AttemptStatus(str(claim))
     assert result.reason == f"The agent handed off as {claim}."
     assert result.suspicious == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_conflict_may_be_settled_by_keeping_what_landed_and_that_is_said(kind: str):
+    kept = evidence(changed=False, merges=True)
+    assert objections(kind, kept) == []
+    found = verdict(Claim.COMPLETE, kind, kept)
+    assert (found.status, found.reason) == (AttemptStatus.COMPLETE, "")
+    assert found.suspicious == "It settled its conflict by keeping what landed: nothing of its own work is left."
+    assert verdict(Claim.COMPLETE, kind, evidence(merges=True)).suspicious == ""

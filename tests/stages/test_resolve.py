@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestration.demo.service import Request
+from orchestration.domain.handoffs import NOTHING_OF_ITS_OWN
 from orchestration.models import Attempt, Event, MergeEntry, Swarm
 from orchestration.stages.merge import merge
 from orchestration.stages.resolve import resolve
@@ -135,6 +136,31 @@ def test_what_was_merged_beside_the_conflict_must_stay(
     reason = Attempt.objects.filter(rung="continued").first()
     assert reason
     assert reason.status_reason == f"These were merged without a conflict and must stay as they were: {path}."
+
+
+@pytest.mark.parametrize("files", [{}, {"second.txt": "by second\n"}], ids=["all of it", "of the file"])
+def test_its_agent_may_keep_what_landed(world: World, model: Model, nudges: Nudges, files: dict[str, str]):
+    """A deletion that landed stands; where nothing else of the subtask is left, that is said and no failure."""
+    swarm = world.running()
+    world.queued(swarm, "first", {"a.txt": None}, priority=1)
+    world.queued(swarm, "second", {"a.txt": "SECOND\ntwo\nthree\n"} | files)
+    model.workers["second"] = [bash("rm a.txt"), hand_off()]
+    run(swarm, nudges)
+    assert statuses(swarm) == {"first": "complete", "second": "complete"}
+    assert (content(swarm, "a.txt"), content(swarm, "second.txt")) == (None, files.get("second.txt"))
+    assert tries() == [("continued", "complete")]
+    doubt = Attempt.objects.get(rung="continued").handoff.suspicious
+    assert doubt == ("" if files else NOTHING_OF_ITS_OWN)
+
+
+def test_a_file_that_one_side_deleted_stays_where_its_agent_leaves_it(world: World, model: Model, nudges: Nudges):
+    swarm = world.running()
+    world.queued(swarm, "first", {"a.txt": "FIRST\ntwo\nthree\n"}, priority=1)
+    world.queued(swarm, "second", {"a.txt": None})
+    model.workers["second"] = [hand_off()]
+    run(swarm, nudges)
+    assert statuses(swarm) == {"first": "complete", "second": "complete"}
+    assert content(swarm, "a.txt") == "FIRST\ntwo\nthree\n"
 
 
 def test_a_red_acceptance_check_is_not_believed(world: World, model: Model, nudges: Nudges):

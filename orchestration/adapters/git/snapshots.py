@@ -27,7 +27,8 @@ _MISLEADING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`sha` is the parent's where nothing changed. `written`: paths that are new or changed, with their blobs."""
+    """`sha` is the parent's where nothing changed, unless it is a merge. `written`: paths that are new or changed, with
+    their blobs."""
 
     sha: str
     tree: str
@@ -83,12 +84,12 @@ def snapshot(
     entries = _staged(git, parent)
     _refuse_entries(repository, entries)
     tree = check_sha(git("write-tree").text.strip())
-    if not entries:
+    if not entries and not others:
         return Snapshot(parent, tree, changed=False)
     sha = repository.commit(tree, [parent, *others], message, author=author, committer=committer, when=when)
     workspace.add_commit(sha)
     written = tuple((entry.path, entry.blob.decode()) for entry in entries if entry.status != b"D")
-    return Snapshot(sha, tree, changed=True, written=written)
+    return Snapshot(sha, tree, changed=bool(entries), written=written)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,16 @@ def test_nothing_changed_gives_the_parent(workspace: Workspace, take: Any):
     assert taken.sha == workspace.commits[0]
 
 
+def test_a_merge_in_which_nothing_changed_is_a_commit_of_both(store: BareRepository, workspace: Workspace, take: Any):
+    (workspace.path / "a.txt").write_text("theirs\n")
+    theirs = take().sha
+    (workspace.path / "a.txt").write_text("one\ntwo\nthree\n")
+    taken = take(others=(theirs,))
+    assert not taken.changed
+    assert taken.tree == store.tree(workspace.commits[0])
+    assert store.run("rev-parse", f"{taken.sha}^1", f"{taken.sha}^2").text.split() == [workspace.commits[0], theirs]
+
+
 def test_the_same_work_gives_the_same_commit(workspace: Workspace, take: Any):
     (workspace.path / "n.txt").write_text("n")
     assert take() == take()
