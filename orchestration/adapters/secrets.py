@@ -1,4 +1,4 @@
-"""The one place that knows the values of our secrets: read from the environment, kept nowhere."""
+"""The one place that knows the values of our secrets: read from the environment and the keyring, kept nowhere."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from typing_extensions import override
 
+from orchestration.adapters import keyring
 from orchestration.domain.conversation import Message, Reply, ToolCall
 from orchestration.domain.redaction import Redactor
 from orchestration.domain.texts import storable
@@ -41,7 +42,7 @@ def learn(value: str) -> None:
 def redactor() -> Redactor:
     """For the secrets as they are now."""
     names = _named | _ours(tuple(os.environb))  # asked for every message of every call: decoding the names takes long
-    values = {os.environ.get(name, "") for name in names} | {settings.SECRET_KEY, *list(_learnt)}
+    values = {os.environ.get(name, "") for name in names} | {settings.SECRET_KEY, *list(_learnt), *keyring.values()}
     return _made(frozenset(values))
 
 

@@ -27,11 +27,13 @@ _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*+"?)|,(?=\s*+[}\]])', re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool that a model is offered; `parameters` is a JSON schema."""
+    """A tool that a model is offered; `parameters` is a JSON schema. `parallel`: it only looks, so several calls of it
+    in one answer may run at the same time."""
 
     name: str
     description: str
     parameters: Mapping[str, Any]
+    parallel: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A model service. `key_env` names the environment variable that holds its key, which is never stored.
+    """A model service. `key_env` names the environment variable that holds its key, `key_name` what it is kept under
+    in the keyring; the key itself is never here. One that nobody has `vouched` for may only be at a public address.
 
     Prices are USD per million tokens. `max_concurrent` is a hard cap; None lets the gateway find the limit.
     `request_delay_ms` is where the limiter starts once the service asks for fewer requests without saying how many.
@@ -111,6 +114,8 @@ class Endpoint:
     request_delay_ms: int = 0
     alternatives: tuple[Endpoint, ...] = ()
     context_window: int | None = None
+    key_name: str = ""
+    vouched: bool = True
 
     @property
     def place(self) -> str:

@@ -305,7 +305,7 @@ def require_landing(repository: Repository, mode: Landing) -> None:
         if not github_slug(address_of(repository)):
             raise InvalidInput(NO_GITHUB)
         by_app = settings.SWARM["GITHUB_APP_ID"] and repository.path_allowed
-        if not repository.token_env and not by_app:
+        if not (repository.token_kept or repository.token_env or by_app):
             raise InvalidInput(NO_SIGN_IN)
     if mode is Landing.DIRECT and repository.is_demo:
         raise InvalidInput("The demo's repository keeps its results on branches.")

@@ -8,12 +8,13 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from orchestration.adapters.cancellation import Cancellation
-from orchestration.adapters.git.credentials import Credential, from_environment
+from orchestration.adapters.git.credentials import Credential, from_environment, from_keyring
 from orchestration.adapters.git.store import BareRepository, Fetched
 from orchestration.adapters.github import GitHub, installation_token
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.repository_urls import RepositoryAddress
 from orchestration.models import Repository
+from orchestration.stages.rows import key_name
 
 NO_GITHUB = "A pull request needs a repository on GitHub, with an address such as https://github.com/owner/name."
 NO_SIGN_IN = (
@@ -62,9 +63,12 @@ class Remote:
 
 
 def credential_for(repository: Repository, address: RepositoryAddress) -> Credential | None:
-    """The named token, else one that the GitHub App is given for this repository. None: it is public, or a path."""
+    """The token that was given, else the named one, else one that the GitHub App is given for this repository. None:
+    it is public, or a path."""
     if address.kind != "https":
         return None
+    if repository.token_kept:
+        return from_keyring(key_name(repository), repository.token_user)
     if repository.token_env:
         return from_environment(repository.token_env, repository.token_user)
     slug, app_id = github_slug(address), settings.SWARM["GITHUB_APP_ID"]

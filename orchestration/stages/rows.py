@@ -10,7 +10,7 @@ from orchestration.domain.conversation import Endpoint
 from orchestration.domain.endpoints import ModelRole, for_role
 from orchestration.domain.gating import GateMode
 from orchestration.domain.states import SubtaskStatus
-from orchestration.models import ModelEndpoint, Subtask, Swarm
+from orchestration.models import ModelEndpoint, Repository, Subtask, Swarm
 from orchestration.models.prepared import PreparedRead
 
 LOOPBACK = ("127.", "localhost", "[::1]")
@@ -41,7 +41,14 @@ def endpoint_of(row: ModelEndpoint, config: SwarmConfig) -> Endpoint:
         roles=row.roles,
         request_delay_ms=config.request_delay_ms,
         context_window=row.context_window,
+        key_name=key_name(row) if row.key_kept else "",
+        vouched=row.address_allowed,
     )
+
+
+def key_name(row: ModelEndpoint | Repository) -> str:
+    """What its key or token is kept under in the keyring."""
+    return f"{'endpoint' if isinstance(row, ModelEndpoint) else 'repository'}-{row.public_id}"
 
 
 _key_names = PreparedRead(lambda: ModelEndpoint.objects.order_by().values_list("key_env"))

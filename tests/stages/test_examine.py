@@ -136,7 +136,7 @@ def change(bench: Bench, client: Client, **button: str) -> str:
     client.force_login(factories.make_user(is_staff=True, is_superuser=True))
     row = bench.row
     fields = {"name": row.name, "team": row.team.pk, "kind": row.kind, "base_url": row.base_url, "model": row.model}
-    figures = {"input_price": 0, "output_price": 0, "weight": 100, "enabled": "on"}
+    figures = {"input_price": 0, "output_price": 0, "weight": 100, "enabled": "on", "address_allowed": "on"}
     path = f"/admin/orchestration/modelendpoint/{row.pk}/change/"
     return client.post(path, {**fields, **figures, **button}, follow=True).content.decode()
 

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from orchestration.adapters import keyring
 from orchestration.adapters.secrets import learn, watch
 from orchestration.domain.errors import AdapterError, Failure
 
@@ -43,3 +44,8 @@ def from_environment(name: str, user: str) -> Credential:
     if not secret.isprintable() or " " in secret:
         raise AdapterError(Failure.PERMANENT, f"The token in {name} holds spaces or control characters.")
     return Credential(user or "x-access-token", secret)
+
+
+def from_keyring(name: str, user: str) -> Credential:
+    """Raises AdapterError where what was given on the repository's page cannot be read here."""
+    return Credential(user or "x-access-token", keyring.read(name))

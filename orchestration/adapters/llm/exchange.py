@@ -18,6 +18,7 @@ from orchestration.adapters.llm import Headers, Progress, Provider, ignore
 from orchestration.adapters.llm.failures import join, permanent, refusal, told, transient, unreachable
 from orchestration.adapters.llm.keys import Key
 from orchestration.adapters.llm.parts import load
+from orchestration.adapters.llm.pool import PUBLIC_ONLY
 from orchestration.adapters.llm.sse import BOM, EventReader
 from orchestration.domain.conversation import Endpoint, Reply, ToolCall, Usage, cost, parse_arguments
 from orchestration.domain.errors import AdapterError, InvalidInput
@@ -115,7 +116,8 @@ class HttpProvider(Provider):
         # Here, so that no frame that an error passes through has the bare key among its variables.
         headers = {**_HEADERS, **self.headers(key)}
         url = _url(endpoint.base_url, self.path)
-        return httpx.Request("POST", url, headers=headers, content=body, extensions=self._extensions)
+        extensions = {**self._extensions, PUBLIC_ONLY: not endpoint.vouched}
+        return httpx.Request("POST", url, headers=headers, content=body, extensions=extensions)
 
 
 class Exchange:

@@ -220,8 +220,7 @@ def _from_status(
 
 def _client_error(endpoint: Endpoint, status: int, said: str, error: Mapping[str, Any]) -> AdapterError:
     if status in {401, 403}:
-        source = f"the key in ${endpoint.key_env}" if endpoint.key_env else "a request without a key"
-        return permanent(endpoint, f"refused {source} ({status}{said})")
+        return permanent(endpoint, f"refused {_source(endpoint)} ({status}{said})")
     if status == 404:
         return permanent(endpoint, f"knows no model {endpoint.model} at {_path(endpoint)} ({status}{said})")
     if _REFUSED_CONTENT & {str(error.get("code")), str(error.get("type"))}:
@@ -229,6 +228,12 @@ def _client_error(endpoint: Endpoint, status: int, said: str, error: Mapping[str
     if status in {408, 409, 425}:
         return transient(endpoint, f"did not take the request this time ({status}{said})")
     return RequestRefused(f"{place(endpoint)} refused the request ({status}{said}).")
+
+
+def _source(endpoint: Endpoint) -> str:
+    if endpoint.key_name:
+        return "the key that was given"
+    return f"the key in ${endpoint.key_env}" if endpoint.key_env else "a request without a key"
 
 
 def _is_too_long(status: int, error: Mapping[str, Any]) -> bool:

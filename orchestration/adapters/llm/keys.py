@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from typing_extensions import override
 
+from orchestration.adapters import keyring
 from orchestration.domain.conversation import Endpoint
 from orchestration.domain.errors import AdapterError, Failure
 
@@ -34,6 +35,8 @@ class Key:
 
 
 def read_key(endpoint: Endpoint, environ: Mapping[str, str]) -> Key:
+    if endpoint.key_name:
+        return Key(keyring.read(endpoint.key_name))
     value = environ.get(endpoint.key_env, "").strip() if endpoint.key_env else ""
     if not value and endpoint.key_env and not endpoint.loopback:
         raise AdapterError(
