@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -105,7 +106,7 @@ class LivePage(AsyncWebsocketConsumer):
         """Looks at once, then after every hint and at its own heartbeat; the code to close with."""
         seq, hinted, checked = self.after, False, time.monotonic()
         while True:
-            if hinted or await _in_thread(self.newest) > seq:
+            if await _in_thread(partial(self.is_due, seq, hinted=hinted)):
                 began = time.monotonic()
                 seq = await self._show()
                 await asyncio.sleep((time.monotonic() - began) * REST)
@@ -144,7 +145,7 @@ class LivePage(AsyncWebsocketConsumer):
         told = self.query.get("after", "")
         return int(told) if told.isascii() and told.isdigit() and len(told) < 19 else -1
 
-    # What a page says about itself; the last three run in a thread and may ask the database.
+    # What a page says about itself; all but its group run in a thread and may ask the database.
 
     def group_name(self) -> str:
         raise NotImplementedError
@@ -155,6 +156,10 @@ class LivePage(AsyncWebsocketConsumer):
 
     def newest(self) -> int:
         raise NotImplementedError
+
+    def is_due(self, seq: int, *, hinted: bool) -> bool:
+        """Whether a look is worth while, of a page that shows `seq`."""
+        return hinted or self.newest() > seq
 
     def panels(self) -> tuple[int, dict[str, str]]:
         raise NotImplementedError

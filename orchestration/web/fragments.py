@@ -35,6 +35,13 @@ SUBTASK: Mapping[str, str] = {
     f"subtask-{name}": f"subtasks/_{name}.html"
     for name in ("questions", "header", "attempt", "messages", "shared", "events")
 }
+FIGURES: Mapping[str, str] = {f"queue-{name}": f"components/queue_{name}.html" for name in ("figures", "hot")}
+QUEUE: Mapping[str, str] = {
+    f"queue-{name}": f"swarms/_queue_{name}.html" for name in ("state", "waiting", "settled", "rounds")
+} | dict(FIGURES)
+REPOSITORY_QUEUE: Mapping[str, str] = {
+    f"queue-{name}": f"repositories/_queue_{name}.html" for name in ("waiting", "stuck")
+} | dict(FIGURES)
 
 
 def render(names: Mapping[str, str], context: Mapping[str, Any]) -> dict[str, str]:
