@@ -6,6 +6,8 @@ import json
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,12 +16,13 @@ from orchestration.adapters.cancellation import Cancellation
 from orchestration.agents.arguments import AskHuman
 from orchestration.agents.assignment import Assignment, Report, Suspended, Workplace
 from orchestration.agents.conversation import Clock, Conversation
+from orchestration.agents.together import together
 from orchestration.agents.toolbox import Toolbox
 from orchestration.domain.conversation import Message, ToolCall, find_json_object, parse_arguments
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.handoffs import Claim, SubmittedHandoff, parse_handoff
 from orchestration.domain.steering import ONE_AT_A_TIME, WAITS, Resumption
-from orchestration.domain.tools import tools_for
+from orchestration.domain.tools import in_groups, tools_for
 from orchestration.domain.validation import sentences
 
 ASK = "ask_human"
@@ -60,6 +63,17 @@ class BuiltinAgent:
         return loop.run(assignment.max_steps, begun=before.steps if before else 0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """Of one call."""
+
+    call: ToolCall
+    arguments: dict[str, Any]
+    result: str
+    ok: bool = False
+    duration_ms: int = 0
+
+
 class _Loop:
     def __init__(self, conversation: Conversation, toolbox: Toolbox, report: Report) -> None:
         self._conversation = conversation
@@ -94,7 +108,11 @@ class _Loop:
         """Every call gets its answer before the next turn; a handoff that is believed ends the attempt. Questions come
         last, because the agent may have to wait there."""
         asked = [call for call in calls if call.name == ASK]
-        for call in calls:
+        for group in in_groups(calls):
+            if len(group) > 1:
+                self._look(group, cut=cut)
+                continue
+            [call] = group
             self._note_repeat(call)
             handoff = None if call in asked else self._call(call, cut=cut)
             if handoff:
@@ -128,15 +146,25 @@ class _Loop:
         used = conversation.clock.used()
         return Suspended(call.id, given.question, given.options, tuple(conversation.messages), used, memory)
 
+    def _look(self, calls: Sequence[ToolCall], *, cut: bool) -> None:
+        """All at once, told in their order. Where the agent is stopped at one of them, those before it have run."""
+        due: list[ToolCall] = []
+        try:
+            for call in calls[: self._report.may_run(len(calls))]:
+                self._note_repeat(call)
+                due.append(call)
+        finally:
+            for outcome in together(partial(self._outcome, cut=cut), due, leave=self._report.leave):
+                self._tell(outcome.result())
+
     def _call(self, call: ToolCall, *, cut: bool) -> SubmittedHandoff | None:
+        if call.name != "handoff":
+            self._tell(self._outcome(call, cut=cut))
+            return None
         try:
             arguments = parse_arguments(call)
         except InvalidInput as error:
-            why = f"Error: {error}" + (f" {GO_ON}" if cut else "")
-            self._conversation.answer(call.id, self._refuse(call.name, {"raw": call.arguments[:2000]}, why))
-            return None
-        if call.name != "handoff":
-            self._conversation.answer(call.id, self._run(call.name, arguments))
+            self._tell(_unreadable(call, error, cut=cut))
             return None
         handoff, objection = self._hand_off(arguments)
         if handoff is None:
@@ -148,11 +176,20 @@ class _Loop:
         self._report.ran(name, arguments, why, ok=False, duration_ms=0)
         return why
 
-    def _run(self, name: str, arguments: dict[str, object]) -> str:
+    def _outcome(self, call: ToolCall, *, cut: bool) -> _Outcome:
+        """In any thread: nothing of the conversation is touched."""
+        try:
+            arguments = parse_arguments(call)
+        except InvalidInput as error:
+            return _unreadable(call, error, cut=cut)
         started = time.monotonic()
-        result, ok = self._toolbox.run(name, arguments)
-        self._report.ran(name, arguments, result, ok=ok, duration_ms=round((time.monotonic() - started) * 1000))
-        return result
+        result, ok = self._toolbox.run(call.name, arguments)
+        return _Outcome(call, arguments, result, ok=ok, duration_ms=round((time.monotonic() - started) * 1000))
+
+    def _tell(self, outcome: _Outcome) -> None:
+        call, result = outcome.call, outcome.result
+        self._report.ran(call.name, outcome.arguments, result, ok=outcome.ok, duration_ms=outcome.duration_ms)
+        self._conversation.answer(call.id, result)
 
     def _hand_off(self, arguments: dict[str, object]) -> tuple[SubmittedHandoff | None, str]:
         """The handoff where it can stand, otherwise what the agent is told."""
@@ -194,6 +231,11 @@ class _Loop:
         if len(self._latest) == CIRCLE and len(set(self._latest)) <= IN_A_CIRCLE:
             times = f"{CIRCLE} calls in a row were {len(set(self._latest))} different ones, {name} among them"
             raise AdapterError(Failure.PERMANENT, f"The agent went round in circles: its last {times}.")
+
+
+def _unreadable(call: ToolCall, error: InvalidInput, *, cut: bool) -> _Outcome:
+    why = f"Error: {error}" + (f" {GO_ON}" if cut else "")
+    return _Outcome(call, {"raw": call.arguments[:2000]}, why)
 
 
 def _plain(call: ToolCall) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestration.adapters import prompts
 from orchestration.adapters.git.store import BareRepository
 from orchestration.agents.conversation import Conversation
 from orchestration.agents.looking import look
+from orchestration.agents.together import together
 from orchestration.domain.conversation import Reply, ToolCall, find_json_object, parse_arguments
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.planning import SubmittedPlan, parse_plan
@@ -48,8 +49,8 @@ def plan(
         submitted = next((call for call in reply.tool_calls if call.name == "submit_plan"), None)
         if reply.tool_calls and submitted is None:
             on_looks(len(reply.tool_calls))
-            for call in reply.tool_calls:
-                conversation.answer(call.id, look(call, store, sha))
+            for call, said in zip(reply.tool_calls, _looks(reply.tool_calls, store, sha), strict=True):
+                conversation.answer(call.id, said)
             continue
         found, problems = _read(reply, submitted, judge)
         if found:
@@ -62,6 +63,11 @@ def plan(
         first_problems = tuple(problems)
         _ask_again(conversation, reply, submitted, problems)
     raise AdapterError(Failure.PERMANENT, f"The planner submitted no plan in {MAX_TURNS} turns.")
+
+
+def _looks(calls: Sequence[ToolCall], store: BareRepository, sha: str) -> list[str]:
+    """All at once: there is nothing else that a planner can do."""
+    return [one.result() for one in together(lambda call: look(call, store, sha), calls, leave=lambda: None)]
 
 
 def _read(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from orchestration.domain.conversation import ToolSpec
+from orchestration.domain.conversation import ToolCall, ToolSpec
 from orchestration.domain.planning import MAX_TASKS_IN_PLAN
 from orchestration.domain.sharing import MAX_VALUE_BYTES
 
@@ -67,19 +68,27 @@ HANDOFF = ToolSpec(
 )
 
 LIST_FILES = ToolSpec(
-    "list_files", "List files and folders.", _object(path=_text() | {"default": "."}, depth=_whole(2))
+    "list_files",
+    "List files and folders.",
+    _object(path=_text() | {"default": "."}, depth=_whole(2)),
+    parallel=True,
 )
 READ_FILE = ToolSpec(
     "read_file",
     "Read a text file, by lines.",
     _object(("path",), path=_text(), offset=_whole(0, "first line, from 0"), limit=_whole(2000)),
+    parallel=True,
 )
 GREP = ToolSpec(
     "grep",
     "Search file contents by an extended regular expression.",
     _object(("pattern",), pattern=_text(), path=_text() | {"default": "."}, glob=_text()),
+    parallel=True,
 )
-GIT_LOG = ToolSpec("git_log", "The latest commits.", _object(limit=_whole(20)))
+GLOB = ToolSpec(
+    "glob", "Find files by a glob such as src/**/*.py.", _object(("pattern",), pattern=_text()), parallel=True
+)
+GIT_LOG = ToolSpec("git_log", "The latest commits.", _object(limit=_whole(20)), parallel=True)
 
 SHARE_RESULT = ToolSpec(
     "share_result",
@@ -97,6 +106,7 @@ GET_RESULTS = ToolSpec(
     "Read what other agents of this swarm shared: those that fit every condition given (one of several tags is "
     "enough); without conditions, all.",
     _object(key=_text(), tags=_TEXTS, prefix=_text("how the key begins"), producer=_text("the name of a task")),
+    parallel=True,
 )
 
 PLANNER_TOOLS = (SUBMIT_PLAN, LIST_FILES, READ_FILE, GREP, GIT_LOG)
@@ -127,7 +137,7 @@ WORKER_TOOLS = (
             replace_all={"type": "boolean", "default": False},
         ),
     ),
-    ToolSpec("glob", "Find files by a glob such as src/**/*.py.", _object(("pattern",), pattern=_text())),
+    GLOB,
     GREP,
     ToolSpec(
         "bash",
@@ -147,6 +157,20 @@ WORKER_TOOLS = (
 
 _WRITING = frozenset({"write_file", "edit_file"})
 _WITHHELD = {"verify": _WRITING, "research": _WRITING | {"bash"}}
+
+PARALLEL = frozenset(tool.name for tool in (*PLANNER_TOOLS, *WORKER_TOOLS) if tool.parallel)
+
+
+def in_groups(calls: Sequence[ToolCall]) -> list[list[ToolCall]]:
+    """In their order: neighbours that only look are one group, each other call is one of its own."""
+    groups: list[list[ToolCall]] = []
+    for call in calls:
+        looks = call.name in PARALLEL
+        if looks and groups and groups[-1][0].name in PARALLEL:
+            groups[-1].append(call)
+        else:
+            groups.append([call])
+    return groups
 
 
 def tools_for(kind: str) -> tuple[ToolSpec, ...]:

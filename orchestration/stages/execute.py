@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
+from django.db import connection
 from django.utils import timezone
 
 from orchestration.adapters import storage
@@ -241,6 +242,12 @@ class _Run:
 
     def turn(self, reply: Any) -> None:
         self._report.turn(reply)
+
+    def may_run(self, wanted: int) -> int:
+        return self._report.may_run(wanted)
+
+    def leave(self) -> None:
+        connection.close()
 
     def ran(self, tool: str, arguments: dict[str, Any], result: str, *, ok: bool, duration_ms: int) -> None:
         self._report.ran(tool, arguments, result, ok=ok, duration_ms=duration_ms)

@@ -65,6 +65,9 @@ class AttemptReport:
         release_connection()
         return granted
 
+    def may_run(self, wanted: int) -> int:
+        return wanted if self._last_calls is None else min(wanted, self._last_calls)
+
     def ran(self, tool: str, arguments: dict[str, Any], result: str, *, ok: bool, duration_ms: int) -> None:
         """Kept until the next turn or the end: one transaction a turn. Raises AdapterError(BUDGET) after the last."""
         self._add(tool=tool[:64], arguments=arguments, text=result, ok=ok, duration_ms=duration_ms)

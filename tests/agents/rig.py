@@ -140,6 +140,8 @@ class Remembered(Report):
     asked: list[tuple[str, Sequence[str]]] = field(default_factory=list)
     answers: list[str | InvalidInput | None] = field(default_factory=list)  # to the questions, in turn
     on_turn: Callable[[Reply], None] = lambda _: None
+    room: int = 1000  # for calls in one turn
+    left: list[str] = field(default_factory=list)  # the threads that ended
 
     def around(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], left: Callable[[], float]
@@ -149,6 +151,12 @@ class Remembered(Report):
     def turn(self, reply: Reply) -> None:
         self.turns.append(reply)
         self.on_turn(reply)
+
+    def may_run(self, wanted: int) -> int:
+        return min(wanted, self.room)
+
+    def leave(self) -> None:
+        self.left.append(threading.current_thread().name)
 
     def ran(self, tool: str, arguments: dict[str, Any], result: str, *, ok: bool, duration_ms: int) -> None:
         self.calls.append((tool, arguments, result, ok))

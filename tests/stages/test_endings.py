@@ -138,6 +138,20 @@ def test_the_swarms_limit_of_tool_calls_ends_it(world: World, model: Model):
     assert Attempt.objects.count() == 1, "a limit is not tried again"
 
 
+def test_calls_that_run_at_once_meet_the_swarms_limit_exactly(world: World, model: Model):
+    looks = says(*(call("read_file", path=path) for path in ("a.txt", "src/b.py", "none", "a.txt", "a.txt")))
+    attempt = run(world, model, write("half.txt", "half\n"), looks, max_total_steps=4)
+    assert attempt.status_reason == "The swarm's limit of 4 tool calls is used up."
+    ran = attempt.transcript.exclude(tool="").values_list("tool", "arguments__path")
+    assert list(ran) == [
+        ("write_file", "half.txt"),
+        ("read_file", "a.txt"),
+        ("read_file", "src/b.py"),
+        ("read_file", "none"),
+    ]
+    assert (attempt.tool_calls, Swarm.objects.get().tool_calls) == (4, 4)
+
+
 def test_the_turns_of_an_attempt_are_limited(world: World, model: Model):
     answers = [write("half.txt", "half\n"), *(bash(f"echo {n}") for n in range(5))]
     attempt = run(world, model, *answers, max_steps_per_subagent=3)

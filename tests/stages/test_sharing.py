@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.dispatch import Signal
 from django.utils import timezone
 
 from orchestration.adapters import secrets
@@ -251,6 +256,36 @@ def test_agents_share_through_their_tools(world: World, model: Model):
     told = [message["content"] for message in second if message["role"] == "tool"]
     assert told[0] == "port (from survey; integer, 4 bytes; tags net)\n8080"
     assert told[1].startswith("Error: The key port belongs to survey, which shared it first;")
+
+
+@contextmanager
+def listening(signal: Signal, receiver: Callable[..., None]) -> Iterator[None]:
+    signal.connect(receiver)
+    try:
+        yield
+    finally:
+        signal.disconnect(receiver)
+
+
+@pytest.mark.sandbox
+def test_several_looks_of_one_answer_read_the_database_at_once_and_leave_no_connection(world: World, model: Model):
+    swarm, opened = world.running(), []
+    for number in range(4):
+        share(claimed(world.assigned(swarm, f"survey-{number}")), f"found/{number}", number, [])
+    looks = [call("get_results", key=f"found/{number}") for number in range(4)]
+    model.workers["docs"] = [says(*looks), hand_off()]
+    docs = world.assigned(swarm, "docs", kind="research")
+
+    def note(connection: BaseDatabaseWrapper, **_: Any) -> None:
+        if threading.current_thread().name == "tool call":
+            opened.append(connection)
+
+    with listening(connection_created, note):
+        execute(docs.pk)
+    told = [message["content"] for message in world.service.requests[-1].messages if message["role"] == "tool"]
+    assert [text.split("\n")[-1] for text in told] == ["0", "1", "2", "3"]
+    assert opened
+    assert [one.connection for one in opened] == [None] * len(opened)
 
 
 def test_a_claimed_attempt_may_share(world: World):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
@@ -14,12 +15,13 @@ from orchestration.domain.errors import AdapterError, Failure
 
 
 class LateBox:
-    """`run` raises what opening raises; of one thread, as a box is."""
+    """`run` raises what opening raises; several commands may be its first at the same time."""
 
     def __init__(self, make: Callable[[], Box]) -> None:
         self._make = make
         self._box: Box | None = None
         self._closed = False
+        self._making = Lock()
 
     @property
     def workspace(self) -> str:
@@ -38,9 +40,10 @@ class LateBox:
     def _made(self) -> Box:
         if self._closed:
             raise AdapterError(Failure.PERMANENT, "The sandbox of this workspace was closed.")
-        if self._box is None:
-            self._box = self._make()
-        return self._box
+        with self._making:
+            if self._box is None:
+                self._box = self._make()
+            return self._box
 
     def close(self) -> None:
         self._closed = True
