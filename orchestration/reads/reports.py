@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from orchestration.domain.states import SUBTASK_LOST, EntryStatus, SubtaskStatus
-from orchestration.models import Attempt, Handoff, Message, Publication, Swarm
+from orchestration.models import (
+    Attempt,
+    Delivery,
+    Handoff,
+    MergeEntry,
+    Message,
+    PlanIteration,
+    Publication,
+    Subtask,
+    Swarm,
+)
 from orchestration.models.figures import statistics_of
 from orchestration.models.queues import queue_figures
 
 LANDING = ("mode", "target", "status", "status_reason", "landed_sha", "pull_request", "url", "tries", "not_before")
+QUESTION = ("text", "options", "status", "status_reason", "answer")
+ARTIFACT = ("type", "name", "mime", "sha256", "size")
+CHECK = ("command", "passed", "exit_code", "sha", "duration_ms")
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
@@ -39,7 +54,7 @@ def summary(swarm: Swarm) -> dict[str, Any]:
 
 
 def whole(swarm: Swarm) -> dict[str, Any]:
-    """Everything that `show --json` tells: text, error, subtasks with handoffs, artifacts, statistics."""
+    """Everything that `show --json` tells: text, error, plan, subtasks with handoffs, artifacts, statistics."""
     handoffs = [one.handoff.summary for one in _attempts(swarm) if hasattr(one, "handoff")]
     succeeded = swarm.status == "succeeded"
     publications = Publication.objects.filter(swarm=swarm)
@@ -50,38 +65,87 @@ def whole(swarm: Swarm) -> dict[str, Any]:
         "text": "\n\n".join(handoffs),
         "error": "" if succeeded else swarm.status_reason,
         "config": swarm.config,
-        "subtasks": [_subtask(row) for row in swarm.subtasks.prefetch_related("dependencies")],
-        "merge_entries": [
-            {
-                "subtask": entry.subtask.name,
-                "status": entry.status,
-                "reason": entry.status_reason,
-                "conflict_paths": entry.conflict_paths,
-                "head_sha": entry.head_sha,
-                "landed_sha": entry.landed_sha,
-            }
-            for entry in swarm.merge_entries.select_related("subtask")
-        ],
+        "iterations": [_iteration(one) for one in _iterations(swarm)],
+        "subtasks": [_subtask(row) for row in swarm.subtasks.select_related("parent").prefetch_related("dependencies")],
+        "merge_entries": [_entry(one) for one in swarm.merge_entries.select_related("subtask")],
         "merge_queue": queue_figures(swarm),
-        "landing": publications.values(*LANDING).first(),
-        "questions": list(swarm.questions.values("public_id", "text", "options", "status", "answer", "status_reason")),
+        "landing": next(iter(_named(publications, LANDING)), None),
+        "questions": _named(swarm.questions.all(), QUESTION),
         "messages": [_message(one) for one in swarm.messages.select_related("sender", "subtask")],
-        "checks": list(
-            swarm.check_runs.filter(attempt=None).values("command", "passed", "exit_code", "sha", "duration_ms")
-        ),
-        "artifacts": list(swarm.artifacts.values("public_id", "type", "name", "mime", "sha256", "size")),
+        "checks": list(swarm.check_runs.filter(attempt=None).values(*CHECK)),
+        "artifacts": _named(swarm.artifacts.all(), ARTIFACT),
         "statistics": swarm.stats or statistics_of(swarm),
     }
 
 
 def _message(one: Message) -> dict[str, Any]:
-    heard = one.deliveries.values("subtask__name", "attempt__number", "iteration__number", "turn", "status")
     return {
         "id": one.public_id,
         "to": one.subtask.name if one.subtask else None,
         "sender": one.author,
         "text": one.text,
-        "deliveries": list(heard),
+        "deliveries": [_delivery(each) for each in one.deliveries.select_related("subtask", "attempt", "iteration")],
+    }
+
+
+def _delivery(one: Delivery) -> dict[str, Any]:
+    return {
+        "subtask": one.subtask.name if one.subtask else None,
+        "attempt": one.attempt.number if one.attempt else None,
+        "iteration": one.iteration.number if one.iteration else None,
+        "turn": one.turn,
+        "status": one.status,
+        "status_reason": one.status_reason,
+    }
+
+
+def _named(rows: QuerySet[Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Known outside by their public id alone."""
+    return [{"id": one["public_id"]} | {name: one[name] for name in names} for one in rows.values("public_id", *names)]
+
+
+def _iterations(swarm: Swarm) -> QuerySet[PlanIteration]:
+    return swarm.iterations.select_related("parent").prefetch_related("subtasks")
+
+
+def _iteration(one: PlanIteration) -> dict[str, Any]:
+    return {
+        "number": one.number,
+        "parent": one.parent.name if one.parent else None,
+        "status": one.status,
+        "status_reason": one.status_reason,
+        "scratchpad": one.scratchpad,
+        "done": one.planner_said_done,
+        "repaired": one.repaired,
+        "problems": one.problems,
+        "subtasks": [row.name for row in one.subtasks.all()],
+        "handoffs_seen": one.handoffs_seen,
+        "sent_characters": one.sent_characters,
+        "saved_characters": one.saved_characters,
+        **_spent(one),
+    }
+
+
+def _entry(one: MergeEntry) -> dict[str, Any]:
+    return {
+        "id": one.public_id,
+        "subtask": one.subtask.name,
+        "status": one.status,
+        "status_reason": one.status_reason,
+        "conflict_paths": one.conflict_paths,
+        "head_sha": one.head_sha,
+        "landed_sha": one.landed_sha,
+    }
+
+
+def _spent(one: Attempt | PlanIteration) -> dict[str, Any]:
+    return {
+        "steps": one.steps,
+        "tool_calls": one.tool_calls,
+        "tokens": one.tokens,
+        "cost_usd": float(one.cost_usd),
+        "started_at": one.started_at.isoformat() if one.started_at else None,
+        "finished_at": one.finished_at.isoformat() if one.finished_at else None,
     }
 
 
@@ -89,12 +153,18 @@ def _attempts(swarm: Swarm) -> list[Attempt]:
     return list(Attempt.objects.filter(subtask__swarm=swarm).select_related("handoff").order_by("pk"))
 
 
-def _subtask(row: Any) -> dict[str, Any]:
+def _subtask(row: Subtask) -> dict[str, Any]:
     return {
         "id": row.public_id,
         "name": row.name,
         "status": row.status,
-        "reason": row.status_reason or row.wait_reason,
+        "status_reason": row.status_reason or row.wait_reason,
+        "instruction": row.instruction,
+        "acceptance": row.acceptance,
+        "acceptance_checks": row.acceptance_checks,
+        "scope": row.scope,
+        "priority": row.priority,
+        "specialty": row.specialty,
         "kind": row.kind,
         "level": row.level,
         "parent": row.parent.name if row.parent else None,
@@ -109,15 +179,10 @@ def _attempt(one: Attempt) -> dict[str, Any]:
         "id": one.public_id,
         "number": one.number,
         "status": one.status,
-        "reason": one.status_reason,
+        "status_reason": one.status_reason,
         "base_sha": one.base_sha,
         "head_sha": one.head_sha,
-        "steps": one.steps,
-        "tool_calls": one.tool_calls,
-        "tokens": one.tokens,
-        "cost_usd": float(one.cost_usd),
-        "started_at": one.started_at.isoformat() if one.started_at else None,
-        "finished_at": one.finished_at.isoformat() if one.finished_at else None,
+        **_spent(one),
         "handoff": _handoff(getattr(one, "handoff", None)),
     }
 

@@ -72,9 +72,9 @@ def test_two_attempts_that_conflict_and_cannot_settle_it_need_a_person(install, 
     assert done.last["landed"] == 1
     conflicts = [entry for entry in shown["merge_entries"] if entry["status"] == "conflict"]
     assert [entry["conflict_paths"] for entry in conflicts] == [["src/a.py"]]
-    assert "src/a.py" in conflicts[0]["reason"]
+    assert "src/a.py" in conflicts[0]["status_reason"]
     assert sorted(row["status"] for row in shown["subtasks"]) == ["complete", "conflict"]
-    assert "needs you" in next(row["reason"] for row in shown["subtasks"] if row["status"] == "conflict")
+    assert "needs you" in next(row["status_reason"] for row in shown["subtasks"] if row["status"] == "conflict")
 
 
 def test_a_red_check_on_the_result_is_no_success(install, repository):
