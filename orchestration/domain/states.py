@@ -128,9 +128,10 @@ _SWARM: Mapping[Status, frozenset[Status]] = {
     S.RUNNING: frozenset({S.PAUSED, S.FINALIZING, S.FAILED, S.CANCELLED}),
     S.PAUSED: frozenset({S.PLANNING, S.RUNNING, S.FAILED, S.CANCELLED}),
     S.FINALIZING: frozenset({S.RUNNING, S.SUCCEEDED, S.PARTLY_SUCCEEDED, S.FAILED, S.CANCELLED}),
-    S.SUCCEEDED: frozenset(),
-    S.PARTLY_SUCCEEDED: frozenset(),
-    S.FAILED: frozenset(),
+    # Over, unless a person takes back what landed: that goes the same way once more.
+    S.SUCCEEDED: frozenset({S.FINALIZING}),
+    S.PARTLY_SUCCEEDED: frozenset({S.FINALIZING}),
+    S.FAILED: frozenset({S.FINALIZING}),
     S.CANCELLED: frozenset(),
 }
 _SUBTASK: Mapping[Status, frozenset[Status]] = {

@@ -25,6 +25,7 @@ class Publication(models.Model):
     landed_sha = models.CharField(max_length=40, blank=True, help_text="Of ours, what the remote confirmed.")
     pull_request = models.PositiveIntegerField(null=True, blank=True, help_text="Its number.")
     url = models.URLField(max_length=500, blank=True, help_text="Of the pull request.")
+    draft = models.BooleanField(default=False, help_text="That we left it as one; a person may have changed it since.")
     tries = models.PositiveIntegerField(default=0, help_text="In a row that the remote could not be reached.")
     moved = models.PositiveIntegerField(default=0, help_text="Times that the target moved under us.")
     not_before = models.DateTimeField(null=True, blank=True)

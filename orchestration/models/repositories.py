@@ -66,6 +66,9 @@ class Repository(models.Model):
         default=Landing.NONE.value,
         help_text="Where a result goes: a pull request on GitHub, straight onto the branch, or nowhere (none).",
     )
+    draft_pull_requests = models.BooleanField(
+        default=False, help_text="Not everything done, or a check red: a draft, marked ready once all of it is green."
+    )
     token_env = models.CharField(
         max_length=100,
         blank=True,
