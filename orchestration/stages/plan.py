@@ -25,10 +25,10 @@ from orchestration.domain.retries import backoff_ms
 from orchestration.domain.states import (
     ATTEMPT_HOLDS_SLOT,
     SUBTASK_SETTLED,
+    SWARM_OVER,
     IterationStatus,
     SubtaskStatus,
     SwarmStatus,
-    is_final,
 )
 from orchestration.domain.strategies import chain_to_cut, strategy_problems
 from orchestration.models import Attempt, PlanIteration, Swarm
@@ -169,7 +169,7 @@ def _write(
     with moves(swarm) as together:
         iterate.record(iteration, plan, problems, together, repaired=repaired)
         swarm.refresh_from_db()
-        if is_final(status_of(swarm)):
+        if status_of(swarm) in SWARM_OVER:
             raise Superseded("The swarm is over.")
         iterate.create_subtasks(swarm, iteration, plan.tasks, together)
         if swarm.status == SwarmStatus.PLANNING:

@@ -17,7 +17,7 @@ from orchestration.domain.errors import InvalidInput
 from orchestration.domain.planning import PlannedTask, SubmittedPlan, judge
 from orchestration.domain.rights import Action
 from orchestration.domain.scheduling import passed
-from orchestration.domain.states import SubtaskStatus, SwarmStatus, is_final
+from orchestration.domain.states import SWARM_OVER, SubtaskStatus, SwarmStatus
 from orchestration.domain.texts import storable
 from orchestration.domain.validation import sentences
 from orchestration.models import PlanIteration, Subtask, Swarm, User
@@ -113,7 +113,7 @@ def change_limits(swarm: Swarm, person: User, **changes: Any) -> None:
 
 def _change_config(swarm: Swarm, person: User, *, raised: bool = False, **given: Any) -> None:
     _require(person, swarm)
-    if is_final(status_of(swarm)):
+    if status_of(swarm) in SWARM_OVER:
         raise InvalidInput(f"The swarm is over: {swarm.status.replace('_', ' ')}.")
     with moves(swarm) as together:
         row = Swarm.objects.select_for_update(no_key=True).get(pk=swarm.pk)

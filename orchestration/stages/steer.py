@@ -12,12 +12,12 @@ from orchestration.domain.rights import Action
 from orchestration.domain.states import (
     ATTEMPT_LIVE,
     SUBTASK_SETTLED,
+    SWARM_OVER,
     AttemptStatus,
     EntryStatus,
     IterationStatus,
     SubtaskStatus,
     SwarmStatus,
-    is_final,
 )
 from orchestration.models import Attempt, Subtask, Swarm, User
 from orchestration.stages.accounting import limits_of
@@ -68,7 +68,7 @@ def approve(swarm: Swarm, person: User) -> None:
 def cancel(swarm: Swarm, person: User) -> None:
     """Everything that runs is stopped; what has landed stays on the branch, unfinished commits stay pinned."""
     _require(person, swarm)
-    if is_final(status_of(swarm)):
+    if status_of(swarm) in SWARM_OVER:
         raise InvalidInput(f"The swarm is over already: {_words(swarm)}.")
     reason = f"Cancelled by {person.username}."
     try:

@@ -22,6 +22,7 @@ from orchestration.domain.states import (
     ENTRY_OPEN,
     PUBLICATION_OPEN,
     SUBTASK_SETTLED,
+    SWARM_OVER,
     AttemptStatus,
     DeliveryStatus,
     EntryStatus,
@@ -187,6 +188,8 @@ def _tell(swarm_id: str, seq: int, nudges: tuple[tuple[Stage, int], ...]) -> Non
 def _ending(row: Row, to: Status) -> dict[str, Any]:
     """When it was over; a row that comes back to life is not over any more."""
     over = to in SUBTASK_SETTLED if isinstance(to, SubtaskStatus) else is_final(to)
+    if isinstance(to, SwarmStatus):
+        over = to in SWARM_OVER
     if isinstance(to, EntryStatus):
         over = to not in ENTRY_OPEN
     if isinstance(to, PublicationStatus):

@@ -125,7 +125,7 @@ def test_an_end_is_where_nothing_changes_any_more(old: Status):
 
 def test_the_ends_are_these():
     assert {kind: {status.value for status in kind if states.is_final(status)} for kind in KINDS} == {
-        SwarmStatus: {"succeeded", "partly_succeeded", "failed", "cancelled"},
+        SwarmStatus: {"cancelled"},
         SubtaskStatus: {"complete", "cancelled"},
         AttemptStatus: {"complete", "partial", "blocked", "failed", "timed_out", "cancelled", "lost"},
         EntryStatus: {"landed", "rejected", "superseded", "cancelled"},
@@ -175,13 +175,19 @@ def test_no_subtask_is_complete_before_it_ran():
 
 
 def test_the_groups_agree_with_the_table():
-    assert {status for status in SwarmStatus if states.is_final(status)} == states.SWARM_OVER
+    assert {status for status in SwarmStatus if states.is_final(status)} < states.SWARM_OVER
     assert set(SwarmStatus) == states.SWARM_OVER | states.SWARM_ACTIVE
     assert {status for status in AttemptStatus if not states.is_final(status)} == states.ATTEMPT_LIVE
     assert states.ATTEMPT_HOLDS_SLOT < states.ATTEMPT_LIVE
     assert not any(states.is_final(status) for status in states.ENTRY_OPEN)
     assert {SubtaskStatus.COMPLETE} == states.SUBTASK_SETTLED - states.SUBTASK_LOST
     assert states.SUBTASK_LOST < states.SUBTASK_SETTLED
+
+
+def test_a_swarm_that_is_over_opens_again_only_to_take_back_what_landed():
+    assert after(SwarmStatus.CANCELLED) == set()
+    for status in states.SWARM_OVER - {SwarmStatus.CANCELLED}:
+        assert after(status) == {SwarmStatus.FINALIZING}, status
 
 
 def test_what_is_settled_stays_so_unless_somebody_acts():
