@@ -119,7 +119,25 @@ def _identity(person: Person) -> str:
 
 def read_merge(raw: Sequence[bytes], *, conflicted: bool) -> Merged:
     """The tree, then staged entries up to an empty field, then messages up to another. IndexError: more is due."""
-    tree, place = raw[0].decode(), 1
+    return _read(raw, 0, conflicted=conflicted)[0]
+
+
+def read_merges(raw: Sequence[bytes]) -> list[Merged]:
+    """Of several: before each of them, whether it is clean. What git left half said is not among them."""
+    found: list[Merged] = []
+    place = 0
+    while place < len(raw) and raw[place] in {b"0", b"1"}:
+        try:
+            merged, place = _read(raw, place + 1, conflicted=raw[place] == b"0")
+        except IndexError:
+            break
+        found.append(merged)
+    return found
+
+
+def _read(raw: Sequence[bytes], place: int, *, conflicted: bool) -> tuple[Merged, int]:
+    """And where the next one begins."""
+    tree, place = raw[place].decode(), place + 1
     staged: list[Staged] = []
     while raw[place]:
         head, _, path = raw[place].partition(b"\t")
@@ -132,4 +150,4 @@ def read_merge(raw: Sequence[bytes], *, conflicted: bool) -> Merged:
         place += int(raw[place]) + 1
         messages.append((shown(raw[place]), shown(raw[place + 1]).strip()))
         place += 2
-    return Merged(tree, conflicted, tuple(staged), tuple(messages))
+    return Merged(tree, conflicted, tuple(staged), tuple(messages)), place + 1
