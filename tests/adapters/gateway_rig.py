@@ -46,7 +46,7 @@ class Rig:
         return dataclasses.replace(plain, **changes)
 
     def ask(self, endpoint: Endpoint | None = None, **options: Any) -> Reply:
-        options = {"purpose": "test", "cancellation": self.cancellation, "retries": QUICK, "timeout_s": 30} | options
+        options = {"purpose": "test", "cancellation": self.cancellation, "retries": QUICK, "timeout_s": 120} | options
         return self.gateway.complete(endpoint or self.endpoint(), MESSAGES, [GREP], **options)
 
     def start(self, endpoint: Endpoint | None = None, **options: Any) -> Future[Reply]:
@@ -65,7 +65,7 @@ class Rig:
 
 def until(condition: Callable[[], bool]) -> None:
     """For what the service cannot see: the gateway's own state."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it never came true"
         threading.Event().wait(0.002)

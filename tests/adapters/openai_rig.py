@@ -82,7 +82,7 @@ class RawServer:
                 pass
 
     def close(self) -> None:
-        self._thread.join(10)
+        self._thread.join(60)
         self._socket.close()
 
 

@@ -19,7 +19,7 @@ async def _double(number: int) -> int:
 
 def test_work_runs_and_answers():
     loop = LoopThread("test loop")
-    assert loop.start(_double(21)).result(10) == 42
+    assert loop.start(_double(21)).result(60) == 42
     loop.close()
 
 
@@ -40,10 +40,10 @@ def test_closing_ends_what_runs_then_runs_the_last_step_then_the_thread():
     before = threading.active_count()
     loop = LoopThread("test loop", last)
     waiting = loop.start(endless())
-    assert started.wait(10)
+    assert started.wait(60)
     loop.close()
     with pytest.raises(CancelledError):
-        waiting.result(10)
+        waiting.result(60)
     assert order == ["cancelled", "last"]
     assert threading.active_count() == before
 

@@ -15,6 +15,7 @@ from orchestration.demo.service import Answer
 from orchestration.domain.conversation import Usage
 from orchestration.domain.errors import Failure
 from tests.adapters.gateway_rig import NEVER, SECRET, Rig
+from tests.deadlines import in_time_for
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_other_failures_are_not_tried_again(rig: Rig, bad: Answer, kind: Failure
 
 def test_a_stalled_stream_is_tried_again(rig: Rig):
     rig.gateway.close()
-    rig.gateway = Gateway(providers={"openai": OpenAI(idle_timeout_s=0.05)})
+    rig.gateway = Gateway(providers={"openai": OpenAI(idle_timeout_s=1)})
     rig.script(Answer("long", fault="stall"), Answer("whole"))
     reply = rig.ask()
     assert (reply.text, reply.retries) == ("whole", 1)
@@ -185,18 +186,19 @@ def test_both_kinds_are_spoken(rig: Rig):
 )
 def test_the_deadline_ends_a_call(rig: Rig, bad: Answer):
     rig.script(bad)
-    error = rig.refused(timeout_s=0.1)
+    limit, error = in_time_for(lambda limit: rig.refused(timeout_s=limit), lambda _: rig.service.total > 0)
     assert error.kind is Failure.TRANSIENT
-    assert "timed out after 0.1 s." in str(error)
-    rig.service.wait_for(lambda: rig.service.hung_up == 1)
-    assert rig.service.total == 1
+    assert f"timed out after {limit:g} s." in str(error)
+    rig.service.wait_for(lambda: rig.service.hung_up == rig.service.total > 0)
 
 
 def test_the_deadline_covers_the_waits_between_tries_and_tells_the_reason(rig: Rig):
     rig.script(Answer(status=503))
     slow = RetryPolicy(max_retries=100, base_delay_ms=60_000, max_delay_ms=60_000)
-    error = rig.refused(timeout_s=0.2, retries=slow)
-    assert "timed out after 0.2 s. Before that: main (" in str(error)
+    limit, error = in_time_for(
+        lambda limit: rig.refused(timeout_s=limit, retries=slow), lambda error: "Before" in str(error)
+    )
+    assert f"timed out after {limit:g} s. Before that: main (" in str(error)
     assert "(503: scripted status 503)." in str(error)
 
 
@@ -207,5 +209,5 @@ def test_the_deadline_covers_the_wait_for_a_slot(rig: Rig):
     rig.service.wait_for(lambda: rig.service.in_flight == 1)
     assert "timed out after 0.05 s" in str(rig.refused(narrow, timeout_s=0.05))
     rig.service.release("first")
-    assert first.result(10).text == "first"
+    assert first.result(60).text == "first"
     assert rig.ask(narrow).text == "first"

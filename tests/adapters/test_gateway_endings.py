@@ -36,7 +36,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
 def ended(rig: Rig, waiting: Future[Reply]) -> None:
     rig.cancellation.cancel("the swarm was cancelled")
     with pytest.raises(AdapterError, match=r"^the swarm was cancelled$") as caught:
-        waiting.result(5)
+        waiting.result(60)
     assert caught.value.kind is Failure.CANCELLED
 
 
@@ -57,7 +57,7 @@ def test_cancel_while_waiting_for_a_slot(rig: Rig):
     ended(rig, second)
     until(lambda: rig.gateway.stats(narrow).waiting == 0)
     rig.service.release("first")
-    assert first.result(10).text == "first"
+    assert first.result(60).text == "first"
     assert rig.service.total == 1
 
 
@@ -112,7 +112,7 @@ def test_cancelling_one_call_leaves_the_others(rig: Rig):
     rig.service.wait_for(lambda: rig.service.in_flight == 6)
     ended(rig, mine)
     rig.service.release("all")
-    assert [each.result(10).text for each in others] == ["hello"] * 5
+    assert [each.result(60).text for each in others] == ["hello"] * 5
 
 
 # Closing, forking, keys
@@ -125,7 +125,7 @@ def test_closing_ends_every_call(rig: Rig):
     rig.gateway.close()
     for each in waiting:
         with pytest.raises(AdapterError, match="The model gateway was closed") as caught:
-            each.result(5)
+            each.result(60)
         assert caught.value.kind is Failure.CANCELLED
     assert "The model gateway is closed." in str(rig.refused())
     rig.gateway.close()

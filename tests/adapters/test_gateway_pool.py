@@ -19,7 +19,7 @@ class Pooled:
         self.answer = Answer("hello")
         self.service = ScriptedService(lambda _: self.answer)
         self.transport = ManyPools()
-        self.client = httpx.AsyncClient(transport=self.transport, base_url=self.service.base_url, timeout=20)
+        self.client = httpx.AsyncClient(transport=self.transport, base_url=self.service.base_url, timeout=60)
 
     async def post(self) -> int:
         return (await self.client.post("/chat/completions", json=BODY)).status_code

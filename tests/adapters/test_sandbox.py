@@ -18,6 +18,7 @@ from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.sandbox import Box, Limits, Sandbox, Unavailable, choose_sandbox
 from orchestration.adapters.sandbox.output import BoundedOutput
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
+from tests.deadlines import in_time_for
 
 pytestmark = pytest.mark.sandbox
 LONG = 60.0
@@ -209,7 +210,8 @@ def test_a_daemon_of_its_own_session_dies_too(tmp_path: Path) -> None:
 
 def test_a_timeout_kills_the_whole_tree(box: Box, tmp_path: Path) -> None:
     mark = marker()
-    result = box.run(f"touch began; {lingering(mark)} & {lingering(mark)}", timeout_s=1)
+    command = f"{lingering(mark)} & touch began; {lingering(mark)}"
+    _, result = in_time_for(lambda limit: box.run(command, timeout_s=limit), lambda _: (tmp_path / "began").exists())
     assert result.timed_out
     assert (tmp_path / "began").exists()
     assert processes_with(mark) == []

@@ -37,21 +37,21 @@ class OutsideDesk:
         self.idle = float("inf")
 
     def spec(self, *argv: str, **fields: Any) -> AgentSpec:
-        plain: dict[str, Any] = {"name": "scripted", "kind": AgentKind.ACP, "argv": argv, "start_timeout_s": 20}
+        plain: dict[str, Any] = {"name": "scripted", "kind": AgentKind.ACP, "argv": argv, "start_timeout_s": 100}
         return AgentSpec(**plain | fields)
 
     def outside(self, spec: AgentSpec) -> Outside:
         access = GatewayAccess("token-1", "m-1", 8787, None, self.cancellation, idle=lambda: self.idle)
         return Outside(spec, access, lambda shown, limits: self.sandbox.open(self.root, limits=limits, shown=shown))
 
-    def employ(self, spec: AgentSpec, timeout_s: float = 30) -> SubmittedHandoff:
+    def employ(self, spec: AgentSpec, timeout_s: float = 120) -> SubmittedHandoff:
         assignment = Assignment("", TASK, Endpoint("e", "openai", "http://127.0.0.1:9", "m-1"), 30, timeout_s, NEVER)
         files = WorkspaceFiles(self.root)
         with self.sandbox.open(self.root) as box:
             agent = outside_agent(self.outside(spec))
             return agent.run(assignment, Workplace(files, box), self.report, self.cancellation)
 
-    def run(self, behaviour: str = "write", *, timeout_s: float = 30, **fields: Any) -> SubmittedHandoff:
+    def run(self, behaviour: str = "write", *, timeout_s: float = 120, **fields: Any) -> SubmittedHandoff:
         return self.employ(self.spec(PYTHON, SCRIPT, behaviour, **fields), timeout_s)
 
     def fails(self, behaviour: str, **options: Any) -> AdapterError:

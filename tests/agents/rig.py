@@ -265,7 +265,7 @@ def _git(clone: Path, *words: str) -> None:
 
 def until(condition: Callable[[], bool]) -> None:
     """For what only shows in files."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it never came true"
         threading.Event().wait(0.005)

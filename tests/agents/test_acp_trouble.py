@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from orchestration.domain.handoffs import Claim
 from tests.adapters.test_sandbox import open_descriptors, processes_with
 from tests.agents.outside import PYTHON, SCRIPT, OutsideDesk
 from tests.agents.rig import until
+from tests.deadlines import clock_from
 
 pytestmark = pytest.mark.sandbox
 
@@ -55,20 +55,24 @@ def test_an_agent_that_does_not_start_in_time_is_ended(desk: OutsideDesk):
 @pytest.mark.parametrize("behaviour", ["never-ends", "asks-without-end", "is-silent"])
 def test_its_time_is_limited(desk: OutsideDesk, behaviour: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(acp, "GOODBYE_S", 0.1)
-    assert isinstance(desk.fails(behaviour, timeout_s=1.5), OutOfTime)
+    monkeypatch.setattr(acp, "Clock", clock_from((desk.root / "prompt-1.txt").exists))
+    assert isinstance(desk.fails(behaviour, timeout_s=0.7), OutOfTime)
 
 
 def test_silence_is_an_end_unless_a_model_is_asked(desk: OutsideDesk, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(acp, "GOODBYE_S", 0.1)
-    error = desk.fails("is-silent", silence_timeout_s=1)
-    assert "has said nothing and asked no model for 1 s" in str(error)
+    error = desk.fails("is-silent", silence_timeout_s=0.3)
+    assert "has said nothing and asked no model for 0.3 s" in str(error)
     assert error.kind is Failure.TRANSIENT
-    assert "asked no model" in str(desk.fails("closes-its-output", silence_timeout_s=1))
+    assert "asked no model" in str(desk.fails("closes-its-output", silence_timeout_s=0.3))
     desk.idle = 0.0  # a model call is in flight: only the time limit ends it
-    assert isinstance(desk.fails("is-silent", silence_timeout_s=1, timeout_s=2.5), OutOfTime)
+    monkeypatch.setattr(acp, "Clock", clock_from((desk.root / "prompt-1.txt").exists))
+    assert isinstance(desk.fails("is-silent", silence_timeout_s=0.3, timeout_s=1.2), OutOfTime)
 
 
-def test_a_cancel_lets_it_put_its_files_in_order(desk: OutsideDesk):
+def test_a_cancel_lets_it_put_its_files_in_order(desk: OutsideDesk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(acp, "GOODBYE_S", 60)
+
     def stop() -> None:
         until((desk.root / "started.txt").exists)
         desk.cancellation.cancel("Ada stopped it.")
@@ -83,12 +87,15 @@ def test_a_cancel_lets_it_put_its_files_in_order(desk: OutsideDesk):
 
 def test_an_agent_that_does_not_heed_a_cancel_is_killed(desk: OutsideDesk, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(acp, "GOODBYE_S", 0.2)
-    timer = threading.Timer(0.8, desk.cancellation.cancel, ("Ada stopped it.",))
-    timer.start()
-    started = time.monotonic()
+
+    def stop() -> None:
+        until((desk.root / "prompt-1.txt").exists)
+        desk.cancellation.cancel("Ada stopped it.")
+
+    thread = threading.Thread(target=stop)
+    thread.start()
     assert desk.fails("is-silent").kind is Failure.CANCELLED
-    assert time.monotonic() - started < 20
-    timer.join()
+    thread.join()
     assert not processes_with(SCRIPT)
 
 

@@ -17,6 +17,7 @@ from orchestration.agents.toolbox import MAX_OUTPUT_CHARACTERS, Toolbox
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.tools import WORKER_TOOLS, tools_for
 from tests.agents.rig import Desk, Remembered
+from tests.deadlines import in_time_for
 
 OFFERED = {tool.name: tool.parameters for tool in WORKER_TOOLS if tool.name not in {"ask_human", "handoff"}}
 
@@ -155,7 +156,11 @@ def test_a_command_is_answered_with_its_output_and_its_end(toolbox: Toolbox, com
 
 
 def test_a_command_is_killed_after_its_time(toolbox: Toolbox):
-    assert right(toolbox, "bash", command="echo begun; sleep 600", timeout_s=0.25) == "begun\n\n[killed after 0.25 s]"
+    def run(limit: float) -> str:
+        return right(toolbox, "bash", command="echo begun; sleep 600", timeout_s=limit)
+
+    limit, told = in_time_for(run, lambda told: told.startswith("begun"))
+    assert told == f"begun\n\n[killed after {limit:g} s]"
 
 
 def test_a_long_result_keeps_its_head_and_its_tail_and_counts_the_rest(toolbox: Toolbox):

@@ -79,7 +79,7 @@ def test_the_service_answers_at_the_rows_address(team: Team, tmp_path: Path):
             f"{endpoint.base_url}/chat/completions",
             json={**body(opening(f"swarm: s1\n\n{REQUEST}"), PLANNER_TOOLS), "stream": False},
             trust_env=False,
-            timeout=20,
+            timeout=60,
         )
     assert answer.json()["choices"][0]["message"]["tool_calls"]
 

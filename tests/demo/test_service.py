@@ -41,7 +41,7 @@ class Client:
     def __init__(self) -> None:
         self.answer: Answer | Callable[[Request], Answer] = Answer("hello")
         self.service = ScriptedService(self._script)
-        self.http = httpx.Client(base_url=self.service.base_url, trust_env=False, timeout=20)
+        self.http = httpx.Client(base_url=self.service.base_url, trust_env=False, timeout=60)
 
     def _script(self, request: Request) -> Answer:
         return self.answer(request) if callable(self.answer) else self.answer
@@ -209,7 +209,7 @@ def test_closing_ends_a_sleeping_answer(client: Client, answer: Answer):
         client.service.wait_for(lambda: client.service.in_flight == 1)
         client.service.close()
         with pytest.raises(httpx.TransportError):
-            waiting.result(10)
+            waiting.result(60)
     client.service.close()
 
 

@@ -293,7 +293,7 @@ def test_the_story_streams_over_http_and_remembers_nothing_between_services():
     messages = worker_opening(TASKS["plan-files"])
     expected = ask(messages, WORKER_TOOLS)
     for _ in range(2):
-        with ScriptedService(story(speed=100)) as service, httpx.Client(trust_env=False, timeout=20) as client:
+        with ScriptedService(story(speed=100)) as service, httpx.Client(trust_env=False, timeout=60) as client:
             asked = {**body(messages, WORKER_TOOLS), "stream_options": {"include_usage": True}}
             with client.stream("POST", f"{service.base_url}/chat/completions", json=asked) as response:
                 text, calls, pieces, tokens = _collected(response)

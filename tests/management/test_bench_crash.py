@@ -55,7 +55,7 @@ def landed(transactional_db: None, settings: Any, tmp_path: Path) -> Iterator[tu
     swarm.refresh_from_db()
     yield made, swarm
     if thread := leases.heartbeat._thread:
-        thread.join(10)
+        thread.join(60)
 
 
 def wrong(landed: tuple[Bench, Swarm]) -> list[str]:

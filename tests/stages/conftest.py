@@ -40,7 +40,7 @@ def _quick_heartbeat(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(leases, "POLL_SECONDS", 0.02)
     yield
     if thread := leases.heartbeat._thread:
-        thread.join(10)
+        thread.join(60)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def ask(path: str, **more: object) -> Any:
     body = {"model": "m", "messages": [{"role": "user", "content": "Hello."}], **more}
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
     request = urllib.request.Request(URL + path, json.dumps(body).encode(), headers)  # noqa: S310 - ours
-    with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
         return json.load(response)
 
 

@@ -27,7 +27,7 @@ class LiveServer:
 
         self._server.listen_success = listen_success
         threading.Thread(target=self._server.run, daemon=True, name="daphne").start()
-        assert self._listening.wait(20), "the server did not start"
+        assert self._listening.wait(60), "the server did not start"
         live.serve_from(daphne.server.twisted_loop)
         host, port = self._server.listening_addresses[0]
         self.url = f"http://{host}:{port}"

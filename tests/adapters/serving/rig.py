@@ -52,7 +52,7 @@ class Caller:
         self.in_flight.set()
         with hung_up.calling(self.go.set):
             if self.waits:
-                self.go.wait(20)
+                self.go.wait(60)
         if hung_up.is_set:
             self.left.append(hung_up.reason)
             self.ended.set()
@@ -71,7 +71,7 @@ def served(caller: Caller, *, keep_alive_s: float = 5.0) -> Iterator[httpx.Clien
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with (
         serving(application, network=True) as (port, _),
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client,
     ):
         yield client
 

@@ -179,8 +179,8 @@ def test_whoever_hangs_up_cancels_the_call(stream):
     with served(caller, keep_alive_s=0.02) as client:
         with raw(client, f"POST {CHAT} HTTP/1.1", f"Content-Length: {len(body)}") as agent:
             agent.sendall(body)
-            assert caller.in_flight.wait(20)
-        assert caller.ended.wait(20)
+            assert caller.in_flight.wait(60)
+        assert caller.ended.wait(60)
     assert caller.left == [application.GONE]
 
 
@@ -229,10 +229,10 @@ def test_a_process_takes_no_more_calls_than_it_has_threads_for(monkeypatch):
     with served(caller) as client:
         waiting = threading.Thread(target=client.post, args=[CHAT], kwargs={"json": ASK})
         waiting.start()
-        assert caller.in_flight.wait(20)
+        assert caller.in_flight.wait(60)
         refused = client.post(CHAT, json=ASK)
         caller.go.set()
-        waiting.join(20)
+        waiting.join(60)
     assert (refused.status_code, refused.headers["x-should-retry"]) == (503, "true")
 
 
