@@ -12,6 +12,7 @@ from orchestration.models import GateRun, Lease, MergeEntry, Swarm
 from orchestration.stages.transition import note
 
 WAITING = (EntryStatus.QUEUED, EntryStatus.MERGING)
+BEING_LANDED = frozenset({EntryStatus.MERGING.value, EntryStatus.GATING.value})
 
 
 def tell_of_stalls() -> None:
@@ -29,10 +30,22 @@ def tell_of_stalls() -> None:
 
 def _standing_since(swarm: Swarm) -> datetime:
     """The last landing, or the arrival of what has waited longest since."""
-    first = swarm.merge_entries.filter(status__in=WAITING).earliest("enqueued_at").enqueued_at
+    first = min(_arrivals(swarm))
     landed = swarm.merge_entries.filter(status=EntryStatus.LANDED, finished_at__isnull=False)
     last = landed.order_by("-finished_at").values_list("finished_at", flat=True).first()
     return max(first, last or first)
+
+
+def _arrivals(swarm: Swarm) -> list[datetime]:
+    """A resolution is as old as its conflict, and was not in the queue for as long. What was about to be landed and is
+    queued again has been there all the time."""
+    came = {
+        facts["id"]: at
+        for at, facts in swarm.events.filter(kind="merge_entry.queued").order_by("seq").values_list("at", "facts")
+        if facts.get("from") not in BEING_LANDED
+    }
+    rows = swarm.merge_entries.filter(status__in=WAITING).order_by("pk").values_list("public_id", "enqueued_at")
+    return [max(since, came.get(public_id, since)) for public_id, since in rows]
 
 
 def _reason(swarm: Swarm) -> str:

@@ -139,11 +139,13 @@ def test_what_was_merged_beside_the_conflict_must_stay(
 
 
 @pytest.mark.parametrize("files", [{}, {"second.txt": "by second\n"}], ids=["all of it", "of the file"])
-def test_its_agent_may_keep_what_landed(world: World, model: Model, nudges: Nudges, files: dict[str, str]):
+def test_its_agent_may_keep_what_landed(
+    world: World, model: Model, nudges: Nudges, files: dict[str, str | bytes | None]
+):
     """A deletion that landed stands; where nothing else of the subtask is left, that is said and no failure."""
     swarm = world.running()
     world.queued(swarm, "first", {"a.txt": None}, priority=1)
-    world.queued(swarm, "second", {"a.txt": "SECOND\ntwo\nthree\n"} | files)
+    world.queued(swarm, "second", files | {"a.txt": "SECOND\ntwo\nthree\n"})
     model.workers["second"] = [bash("rm a.txt"), hand_off()]
     run(swarm, nudges)
     assert statuses(swarm) == {"first": "complete", "second": "complete"}

@@ -9,10 +9,12 @@ import pytest
 from django.utils import timezone
 
 from orchestration.domain.merging import STALLED_S
+from orchestration.domain.states import EntryStatus
 from orchestration.models import GateRun, Lease, MergeEntry, Swarm
 from orchestration.stages.leases import take
 from orchestration.stages.stalls import tell_of_stalls
 from orchestration.stages.tick import tick
+from orchestration.stages.transition import advance, moves
 from orchestration.web.words import sentence
 from tests import factories
 
@@ -28,6 +30,39 @@ def queued(swarm: Swarm, *, ago: timedelta = LONG, **fields: Any) -> MergeEntry:
 
 def notes(swarm: Swarm) -> list[str]:
     return [event.facts["reason"] for event in swarm.events.filter(kind="swarm.noted")]
+
+
+def came_back(entry: MergeEntry, before: str, *, ago: timedelta = timedelta()) -> None:
+    """To the queue, from this status."""
+    MergeEntry.objects.filter(pk=entry.pk).update(status=before)
+    entry.refresh_from_db()
+    assert advance(entry.swarm, entry, EntryStatus.QUEUED)
+    entry.swarm.events.filter(kind="merge_entry.queued").update(at=timezone.now() - ago)
+
+
+@pytest.mark.parametrize(("ago", "stands"), [(timedelta(), False), (LONG, True)])
+def test_a_conflict_that_was_settled_has_not_waited_as_long_as_it_is_old(ago: timedelta, stands: bool):
+    swarm = factories.make_swarm()
+    came_back(queued(swarm, ago=9 * LONG), "conflict", ago=ago)
+    tell_of_stalls()
+    assert len(notes(swarm)) == stands
+
+
+def test_a_resolution_has_its_conflicts_age_and_its_own_arrival():
+    swarm = factories.make_swarm()
+    entry = queued(swarm, ago=9 * LONG)
+    with moves(swarm) as together:
+        together.created(entry)
+    tell_of_stalls()
+    assert notes(swarm) == []
+
+
+@pytest.mark.parametrize("before", ["merging", "gating"])
+def test_a_landing_that_fails_again_and_again_is_no_arrival(before: str):
+    swarm = factories.make_swarm()
+    came_back(queued(swarm), before)
+    tell_of_stalls()
+    assert len(notes(swarm)) == 1
 
 
 def test_one_whose_checks_run_does_not_stand_still():
