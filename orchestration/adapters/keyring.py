@@ -8,7 +8,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -45,6 +45,15 @@ def keep(name: str, value: str) -> None:
 
 def forget(name: str) -> None:
     _path(name).unlink(missing_ok=True)
+
+
+def forget_older(kind: str, seconds: float) -> None:
+    """Those whose name begins with `kind` and that were kept longer ago than this."""
+    directory = _directory()
+    for path in directory.glob(f"{kind}-*") if directory.is_dir() else ():
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > seconds:
+                path.unlink()
 
 
 def read(name: str) -> str:

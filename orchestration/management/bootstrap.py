@@ -27,10 +27,9 @@ def bootstrap() -> tuple[Team, User]:
 
 
 def register_endpoints(team: Team) -> None:
-    """The environment says where a service is; prices and limits stay as an operator set them in the admin."""
+    """The environment says where a service is and with which key; prices and limits stay as people set them."""
     for kind in ModelEndpoint.Kind:
         described = settings.SWARM[f"{kind.name}_ENDPOINT"]
         if described:
-            ModelEndpoint.objects.update_or_create(
-                team=team, name=kind.value, defaults={"kind": kind, "enabled": True} | described
-            )
+            told = {"kind": kind, "enabled": True, "address_allowed": True, "key_kept": False} | described
+            ModelEndpoint.objects.update_or_create(team=team, name=kind.value, defaults=told)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import RetryPolicy, get_gateway
+from orchestration.adapters.llm.failures import Misconfigured
 from orchestration.domain.config import SwarmConfig
-from orchestration.domain.conversation import Message, Reply, ToolSpec, Usage
+from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec, Usage
 from orchestration.domain.errors import AdapterError
 from orchestration.models import ModelEndpoint
 from orchestration.stages.rows import endpoint_of
@@ -26,18 +27,24 @@ QUESTION = Message("user", "This is a test. Call the tool ping once, with the wo
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """`works`: agents can use it. Every sentence stands for itself."""
+    """`works`: agents can use it. Every sentence stands for itself. `part` is what of its row is at fault, where that
+    is known: base_url, key or model; `latency_ms` is until the first words of one that works."""
 
     works: bool
     sentences: tuple[str, ...]
+    part: str = ""
+    latency_ms: int | None = None
 
     def __str__(self) -> str:
         return " ".join(self.sentences)
 
 
 def examine(row: ModelEndpoint) -> Examination:
+    return examine_as(row, endpoint_of(row, SwarmConfig()))
+
+
+def examine_as(row: ModelEndpoint, endpoint: Endpoint) -> Examination:
     """One call, no retry, nobody else asked instead."""
-    endpoint = endpoint_of(row, SwarmConfig())
     try:
         reply = get_gateway().complete(
             endpoint,
@@ -50,15 +57,17 @@ def examine(row: ModelEndpoint) -> Examination:
             cancellation=Cancellation(),
         )
     except AdapterError as error:
-        return Examination(works=False, sentences=(str(error),))
+        part = error.part if isinstance(error, Misconfigured) else ""
+        return Examination(works=False, sentences=(str(error),), part=part)
     return _judge(row, reply)
 
 
 def _judge(row: ModelEndpoint, reply: Reply) -> Examination:
     if not any(call.name == PING.name for call in reply.tool_calls):
         said = f"{row.name} answered, but called no tool: agents cannot work with {row.model} there."
-        return Examination(works=False, sentences=(said,))
-    return Examination(works=True, sentences=(f"{row.name} works: {reply.model} called the tool.", *_figures(reply)))
+        return Examination(works=False, sentences=(said,), part="model")
+    said = f"{row.name} works: {reply.model} called the tool."
+    return Examination(works=True, sentences=(said, *_figures(reply)), latency_ms=reply.first_token_ms)
 
 
 def _figures(reply: Reply) -> list[str]:

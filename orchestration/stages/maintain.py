@@ -17,6 +17,7 @@ from orchestration.domain.merging import PACK_AFTER_LANDINGS, PACK_AFTER_LOOSE
 from orchestration.domain.states import ENTRY_OPEN, SWARM_OVER, EntryStatus
 from orchestration.models import Attempt, CacheEntry, MergeEntry, Repository, Swarm
 from orchestration.stages.leases import heartbeat, hold
+from orchestration.stages.withhold import forget_drafts
 
 logger = logging.getLogger(__name__)
 EVERY = timedelta(minutes=1)
@@ -34,6 +35,7 @@ def maintain(repository_id: int) -> None:
     with hold("maintain:content") as lease:
         if lease is not None:
             forget_content()
+            forget_drafts()
 
 
 def _look_after(repository: Repository) -> None:

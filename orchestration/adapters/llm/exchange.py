@@ -15,7 +15,7 @@ import orjson
 from typing_extensions import override
 
 from orchestration.adapters.llm import Headers, Progress, Provider, ignore
-from orchestration.adapters.llm.failures import join, permanent, refusal, told, transient, unreachable
+from orchestration.adapters.llm.failures import BASE, join, permanent, refusal, told, transient, unreachable
 from orchestration.adapters.llm.keys import Key
 from orchestration.adapters.llm.parts import load
 from orchestration.adapters.llm.pool import PUBLIC_ONLY
@@ -169,7 +169,8 @@ class Exchange:
         head = await _head(chunks)
         if head.startswith(b"<"):
             # Mostly a proxy whose service is away for a moment; a wrong address is known by the same sentence.
-            raise transient(self._endpoint, "answered with a web page instead of JSON; check the endpoint's base URL")
+            said = "answered with a web page instead of JSON; check the endpoint's base URL"
+            raise transient(self._endpoint, said, BASE)
         if head.startswith(b"{"):
             self._take_whole(head + b"".join([chunk async for chunk in chunks]))
         else:

@@ -18,6 +18,7 @@ from orchestration.adapters.llm.keys import Key
 from orchestration.domain.conversation import Endpoint
 from orchestration.domain.errors import AdapterError, Failure
 
+BASE = "base_url"  # what of an endpoint is at fault
 QUOTED = 300  # characters of a service's own words
 
 _QUOTA = {
@@ -66,6 +67,14 @@ class NoCredit(AdapterError):
         super().__init__(Failure.BUDGET, message)
 
 
+class Misconfigured(AdapterError):
+    """What was entered for the service may be at fault: `part` of it is base_url, key or model."""
+
+    def __init__(self, kind: Failure, message: str, part: str) -> None:
+        super().__init__(kind, message)
+        self.part = part
+
+
 class RequestRefused(AdapterError):
     """The request itself is at fault: another endpoint would have to refuse it as well."""
 
@@ -106,19 +115,23 @@ def _host(url: str) -> str:
     return address(url).netloc.rpartition("@")[2]
 
 
-def transient(endpoint: Endpoint, what: str) -> AdapterError:
-    return AdapterError(Failure.TRANSIENT, f"{place(endpoint)} {what}.")
+def transient(endpoint: Endpoint, what: str, part: str = "") -> AdapterError:
+    return _error(Failure.TRANSIENT, f"{place(endpoint)} {what}.", part)
 
 
-def permanent(endpoint: Endpoint, what: str) -> AdapterError:
-    return AdapterError(Failure.PERMANENT, f"{place(endpoint)} {what}.")
+def permanent(endpoint: Endpoint, what: str, part: str = "") -> AdapterError:
+    return _error(Failure.PERMANENT, f"{place(endpoint)} {what}.", part)
+
+
+def _error(kind: Failure, message: str, part: str) -> AdapterError:
+    return Misconfigured(kind, message, part) if part else AdapterError(kind, message)
 
 
 def refusal(endpoint: Endpoint, key: Key, status: int, headers: Mapping[str, str], body: bytes) -> AdapterError:
     """From an answer that is not a success."""
     if 300 <= status < 400:
         target = _host(headers.get("location", "")) or "another path"
-        return permanent(endpoint, f"redirects to {target}; enter the final address as the endpoint's base URL")
+        return permanent(endpoint, f"redirects to {target}; enter the final address as the endpoint's base URL", BASE)
     return _from_status(endpoint, key, status, _error_of(body), retry_after(headers))
 
 
@@ -133,9 +146,9 @@ def told(endpoint: Endpoint, key: Key, error: Any) -> AdapterError:
 def unreachable(endpoint: Endpoint, error: Exception) -> AdapterError:
     """From what the client raised; its own text is not quoted, it may hold anything."""
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | httpx.LocalProtocolError):
-        return permanent(endpoint, "cannot be asked: its base URL is not a valid http or https address")
+        return permanent(endpoint, "cannot be asked: its base URL is not a valid http or https address", BASE)
     if isinstance(error, httpx.ConnectTimeout):
-        return transient(endpoint, "did not accept a connection in time")
+        return transient(endpoint, "did not accept a connection in time", BASE)
     if isinstance(error, httpx.TimeoutException):
         return transient(endpoint, "sent nothing for too long")
     if isinstance(error, httpx.ConnectError):
@@ -168,12 +181,12 @@ def _until(text: str) -> float | None:
 def _unconnected(endpoint: Endpoint, error: Exception) -> AdapterError:
     causes = list(_causes(error))
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-        return permanent(endpoint, "shows a certificate that is not valid for its address")
+        return permanent(endpoint, "shows a certificate that is not valid for its address", BASE)
     if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return transient(endpoint, "was not found: its host name has no address")
+        return transient(endpoint, "was not found: its host name has no address", BASE)
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return transient(endpoint, "refused the connection; check that the service runs")
-    return transient(endpoint, "cannot be reached over the network")
+        return transient(endpoint, "refused the connection; check that the service runs", BASE)
+    return transient(endpoint, "cannot be reached over the network", BASE)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -220,9 +233,9 @@ def _from_status(
 
 def _client_error(endpoint: Endpoint, status: int, said: str, error: Mapping[str, Any]) -> AdapterError:
     if status in {401, 403}:
-        return permanent(endpoint, f"refused {_source(endpoint)} ({status}{said})")
+        return permanent(endpoint, f"refused {_source(endpoint)} ({status}{said})", "key")
     if status == 404:
-        return permanent(endpoint, f"knows no model {endpoint.model} at {_path(endpoint)} ({status}{said})")
+        return permanent(endpoint, f"knows no model {endpoint.model} at {_path(endpoint)} ({status}{said})", "model")
     if _REFUSED_CONTENT & {str(error.get("code")), str(error.get("type"))}:
         return ContentRefused(place(endpoint), f" ({status}{said})")
     if status in {408, 409, 425}:
