@@ -15,15 +15,17 @@ from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.planning import SubmittedPlan, parse_plan
 
 MAX_TURNS = 40
+HURRY_AT = (5, 1)  # turns before the end it is asked to submit what it has
 CUT_OFF = "Your answer was cut off: make the plan shorter, the rest can follow in the next iteration."
 
 NOT_RUN = "Not run: the plan came first."
 ACCEPTED = "The plan was taken."
+NOT_TAKEN = "That plan cannot be used either, and was not taken."
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """`plan` is None where the answer was unusable twice; `problems` are those of the first try."""
+    """`plan` is None where the answer was unusable twice, or never came; `problems` are those of the first try."""
 
     plan: SubmittedPlan | None
     problems: tuple[str, ...]
@@ -41,28 +43,35 @@ def plan(
     judge: Callable[[SubmittedPlan], list[str]],
     on_looks: Callable[[int], None] = lambda _: None,
 ) -> Planned:
-    """Runs until a usable plan, or until a second one that cannot be used. `on_looks` is told how many looks at the
-    repository come next, and may raise instead. Raises AdapterError."""
+    """Runs until a usable plan, until a second one that cannot be used, or to the last turn. `on_looks` is told how
+    many looks at the repository come next, and may raise instead. Raises AdapterError."""
     first_problems: tuple[str, ...] = ()
-    for _ in range(MAX_TURNS):
+    for left in reversed(range(MAX_TURNS)):
         reply = conversation.ask()
         submitted = next((call for call in reply.tool_calls if call.name == "submit_plan"), None)
         if reply.tool_calls and submitted is None:
             on_looks(len(reply.tool_calls))
             for call, said in zip(reply.tool_calls, _looks(reply.tool_calls, store, sha), strict=True):
                 conversation.answer(call.id, said)
+            if left in HURRY_AT:
+                conversation.tell(prompts.render("planner-hurry", left=_turns(left)))
             continue
         found, problems = _read(reply, submitted, judge)
         if found:
-            _close(conversation, reply, submitted)
+            _close(conversation, reply, submitted, ACCEPTED)
             return Planned(found, first_problems)
         if reply.finish_reason == "length":
             problems = [*problems, CUT_OFF]
         if first_problems:
+            _close(conversation, reply, submitted, NOT_TAKEN)
             return Planned(None, (*first_problems, *problems))
         first_problems = tuple(problems)
         _ask_again(conversation, reply, submitted, problems)
-    raise AdapterError(Failure.PERMANENT, f"The planner submitted no plan in {MAX_TURNS} turns.")
+    return Planned(None, (*first_problems, f"The planner submitted no plan in {MAX_TURNS} turns."))
+
+
+def _turns(left: int) -> str:
+    return "one more answer" if left == 1 else f"{left} more answers"
 
 
 def _looks(calls: Sequence[ToolCall], store: BareRepository, sha: str) -> list[str]:
@@ -85,10 +94,10 @@ def _read(
     return (None, problems) if problems else (parsed, [])
 
 
-def _close(conversation: Conversation, reply: Reply, submitted: ToolCall | None) -> None:
+def _close(conversation: Conversation, reply: Reply, submitted: ToolCall | None, said: str) -> None:
     """Every call has its answer, so that the conversation can go on in a later iteration."""
     for call in reply.tool_calls:
-        conversation.answer(call.id, ACCEPTED if call is submitted else NOT_RUN)
+        conversation.answer(call.id, said if call is submitted else NOT_RUN)
 
 
 def _ask_again(conversation: Conversation, reply: Reply, submitted: ToolCall | None, problems: list[str]) -> None:

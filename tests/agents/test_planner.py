@@ -152,14 +152,39 @@ def test_looks_beside_a_bad_plan_are_answered_too(planned: Any, model: Model):
     assert model.told[1].startswith("That plan cannot be used. ")
 
 
-def test_a_planner_that_only_looks_ends_with_the_reason(planned: Any, model: Model):
-    with pytest.raises(AdapterError) as caught:
-        planned(LOOK)
-    assert (caught.value.kind, str(caught.value)) == (
-        Failure.PERMANENT,
-        f"The planner submitted no plan in {MAX_TURNS} turns.",
-    )
+def hurries(model: Model) -> list[tuple[int, str]]:
+    """Which requests of the conversation were the first to hold each reminder."""
+    found: dict[str, int] = {}
+    for request in model.service.requests:
+        for message in request.messages:
+            if "Submit your plan now" in str(message.get("content")):
+                found.setdefault(str(message["content"]), request.number)
+    return [(number, words.split(".")[0]) for words, number in found.items()]
+
+
+def test_a_planner_that_only_looks_is_asked_for_its_plan_in_time_and_then_has_none(planned: Any, model: Model):
+    assert planned(LOOK) == Planned(None, (f"The planner submitted no plan in {MAX_TURNS} turns.",))
     assert model.service.total == MAX_TURNS == 40
+    assert hurries(model) == [(36, "You have 5 more answers"), (40, "You have one more answer")]
+
+
+def test_a_planner_that_listens_to_the_reminder_has_a_plan(planned: Any, model: Model):
+    assert planned(*[LOOK] * 35, GOOD).plan == parse_plan(PLAN)
+    assert model.service.total == 36
+    assert "Submit your plan now" in model.service.requests[-1].last_text
+
+
+def test_nobody_is_hurried_who_looks_for_a_while(planned: Any, model: Model):
+    planned(*[LOOK] * 34, GOOD)
+    assert hurries(model) == []
+
+
+def test_what_was_wrong_with_its_only_plan_is_still_told_after_it_only_looked(planned: Any):
+    found = planned(CIRCLE, LOOK)
+    assert found.plan is None
+    assert [problem.split(" ", 3)[2] for problem in found.problems] == ["go", "submitted"]
+    assert found.failure.kind is Failure.TRANSIENT
+    assert str(found.failure).endswith("The planner submitted no plan in 40 turns.")
 
 
 @pytest.mark.parametrize(

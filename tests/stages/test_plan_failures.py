@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from orchestration.agents import planner
 from orchestration.demo.service import Answer
 from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.events import Stage
@@ -20,7 +21,8 @@ from orchestration.stages import plan as stage
 from orchestration.stages.plan import plan
 from orchestration.stages.steer import cancel
 from tests import factories
-from tests.stages.world import Model, Nudges, World, at_once, hand_offs, planned, statuses, task
+from tests.agents.rig import require_answered
+from tests.stages.world import Model, Nudges, World, at_once, call, hand_off, hand_offs, planned, says, statuses, task
 
 
 def again(swarm: Swarm) -> Swarm:
@@ -138,6 +140,52 @@ def test_a_planner_that_takes_its_process_with_it_every_time_ends_some_day(world
     assert again(swarm).planning_error == (
         f"The planner ended without an answer. It was lost {MAX_LOST + 1} times with the process that ran it."
     )
+
+
+LOOK = says(call("list_files"))
+BAD = planned(task("one", "one"))
+
+
+@pytest.fixture
+def _seven_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner, "MAX_TURNS", 7)
+
+
+@pytest.mark.usefixtures("_seven_turns")
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ([LOOK] * 7, "The planner submitted no plan in 7 turns."),
+        ([BAD, BAD], "The dependencies go in a circle: one -> one."),
+        ([BAD, *[LOOK] * 6], "The planner submitted no plan in 7 turns."),
+    ],
+    ids=["it only looks", "unusable twice", "unusable, then it only looks"],
+)
+def test_without_any_plan_the_request_is_one_subtask_and_planning_may_go_on(
+    world: World, model: Model, nudges: Nudges, answers: list[Answer], reason: str
+):
+    """Its last word goes on with the conversation: a service refuses a call in it that has no answer."""
+    model.plans = [*answers, planned()]
+    model.workers["main"] = [hand_off("failed")]
+    swarm = world.submit("Sort the shelves.")
+    plan(swarm.pk)
+    assert statuses(swarm) == {"main": "pending"}
+    assert reason in PlanIteration.objects.get().problems
+    nudges.run()
+    assert (again(swarm).status, statuses(swarm)) == ("failed", {"main": "failed"})
+    last = [one for one in world.service.requests if one.closing == "submit_plan"][-1]
+    assert last.number > len(answers)
+    require_answered(last.messages)
+
+
+@pytest.mark.usefixtures("_seven_turns")
+def test_a_later_planner_that_only_looks_is_asked_again_with_the_reason(world: World, model: Model):
+    swarm = world.running(done=False)
+    hand_offs(swarm, 3)
+    model.plans = [LOOK]
+    plan(swarm.pk)
+    assert (again(swarm).status, swarm.plan_failures) == ("running", 1)
+    assert swarm.status_reason == "The planner failed: The planner submitted no plan in 7 turns."
 
 
 # Cancelled.
