@@ -61,10 +61,6 @@ def edit_subtask(subtask: Subtask, person: User, **changes: Any) -> None:
         _steered(together, person, f"{subtask.name} was changed.", was)
 
 
-def change_priority(subtask: Subtask, person: User, priority: int) -> None:
-    edit_subtask(subtask, person, priority=priority)
-
-
 def add_subtask(swarm: Swarm, person: User, given: Mapping[str, Any]) -> Subtask:
     """One more task, as a planner would write it."""
     _require(person, swarm)
@@ -87,49 +83,27 @@ def add_subtask(swarm: Swarm, person: User, given: Mapping[str, Any]) -> Subtask
     return row
 
 
-def change_max_subagents(swarm: Swarm, person: User, most: int) -> None:
-    """What runs goes on, also above the new limit."""
-    _change_config(swarm, person, max_subagents=most)
-
-
-def raise_budget(
-    swarm: Swarm, person: User, *, budget_usd: Decimal | str | None = None, budget_tokens: int | None = None
-) -> None:
-    """Above what it was; a swarm that it had stopped may then be resumed."""
-    given = {"budget_usd": budget_usd, "budget_tokens": budget_tokens}
-    changes = {name: value for name, value in given.items() if value is not None}
-    if not changes:
-        raise InvalidInput("Give the new budget, in US dollars or tokens.")
-    _change_config(swarm, person, raised=True, **changes)
-
-
 def change_limits(swarm: Swarm, person: User, **changes: Any) -> None:
     """Any of LIMITS, at once and for what runs too; None takes a budget or the deadline away. A swarm that its own
     budget had stopped may be resumed once that is raised. Raises InvalidInput."""
     if unknown := sorted(set(changes) - set(LIMITS)):
         raise InvalidInput(f"{', '.join(unknown)} cannot be changed while a swarm runs; {', '.join(LIMITS)} can.")
-    _change_config(swarm, person, **changes)
-
-
-def _change_config(swarm: Swarm, person: User, *, raised: bool = False, **given: Any) -> None:
     _require(person, swarm)
     if status_of(swarm) in SWARM_OVER:
         raise InvalidInput(f"The swarm is over: {swarm.status.replace('_', ' ')}.")
     with moves(swarm) as together:
         row = Swarm.objects.select_for_update(no_key=True).get(pk=swarm.pk)
-        old, new = config_of(row), parse_config(row.config | given)
-        changes = [name for name in given if getattr(new, name) != getattr(old, name)]
-        if raised and any(getattr(old, name) is not None and not _is_more(old, new, name) for name in given):
-            raise InvalidInput("Configuration: the new budget must be more than the old one.")
-        if not changes:
+        old, new = config_of(row), parse_config(row.config | changes)
+        changed = [name for name in changes if getattr(new, name) != getattr(old, name)]
+        if not changed:
             raise InvalidInput("Nothing was changed: these are the limits already.")
-        _require_sense(row, new, changes)
+        _require_sense(row, new, changed)
         freed = any(_is_more(old, new, name) for name in BUDGETS) and row.stopped_by == Budget.SWARM
         Swarm.objects.filter(pk=swarm.pk).update(
             config=new.model_dump(mode="json"), **{"stopped_by": ""} if freed else {}
         )
-        told = [f"{LIMITS[name]}: {_words(old, name)} became {_words(new, name)}." for name in changes]
-        _steered(together, person, " ".join(told), {name: str(getattr(old, name)) for name in changes})
+        told = [f"{LIMITS[name]}: {_words(old, name)} became {_words(new, name)}." for name in changed]
+        _steered(together, person, " ".join(told), {name: str(getattr(old, name)) for name in changed})
     swarm.refresh_from_db()
 
 
