@@ -13,7 +13,6 @@ class Draft(models.Model):
     attempt = models.OneToOneField(Attempt, on_delete=models.CASCADE, related_name="draft")
     paths = models.JSONField(default=list, help_text="Changed since its base.")
     commit = models.CharField(max_length=40, blank=True, help_text="These changes; empty: nobody else has its files.")
-    hears = models.BooleanField(default=True, help_text="Its agent reads messages while it works.")
     warned = models.JSONField(default=list, help_text="What it was told already: who and file, or file alone.")
     warnings = models.PositiveSmallIntegerField(default=0, help_text="Messages to it about that.")
     taken_at = models.DateTimeField(auto_now=True)

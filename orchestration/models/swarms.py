@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 
 from orchestration.domain.gating import FIRST_CAP
@@ -86,6 +88,12 @@ class Swarm(models.Model):
     def branch(self) -> str:
         """The integration branch, ours alone."""
         return f"swarm/{self.public_id}"
+
+    def wall_s(self, now: datetime) -> float:
+        """Of the work: what was taken back after its end is no part of it."""
+        if self.stats.get("wall_s") is not None:
+            return float(self.stats["wall_s"])
+        return ((self.finished_at or now) - self.created_at).total_seconds()
 
 
 class PlanIteration(models.Model):
