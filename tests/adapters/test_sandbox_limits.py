@@ -43,7 +43,8 @@ print("children", children)
 """
 MEMORY = "data = bytearray(int(__import__('sys').argv[1]) * 1024 * 1024); print('had it')"
 
-HOLDING = MEMORY + "; __import__('time').sleep(1)"
+HOLDING = MEMORY + "; __import__('pathlib').Path('had').open('a').write('x'); __import__('time').sleep(600)"
+UNTIL_MET = "until [ $(jobs -r | wc -l) -lt 4 ] || [ $(wc -c <had) = 4 ]; do sleep 0.05; done"
 
 
 def python(text: str, *arguments: object) -> list[str]:
@@ -120,7 +121,7 @@ def test_memory_is_limited_for_the_group(tmp_path: Path) -> None:
     sandbox = Bubblewrap()
     each = f"python3 -c {shlex.quote(HOLDING)} 40 &"
     with sandbox.open(tmp_path, limits=Limits(memory_mb=100)) as box:
-        result = box.run(f"{each * 4} wait", timeout_s=LONG)
+        result = box.run(f"touch had; {each * 4} {UNTIL_MET}", timeout_s=LONG)
         within = box.run(python(MEMORY, 40), timeout_s=LONG)
     assert ("100 MB of memory" in result.limit) == bounded("memory")
     assert ("not for their sum" in sandbox.describe()) != bounded("memory")

@@ -237,17 +237,34 @@ def test_a_crash_between_the_checks_and_the_end_is_finished_by_the_next(
     assert world.clone.git("rev-parse", swarm.branch) == swarm.head_sha
 
 
-def test_checks_that_outlast_the_lease_are_not_run_by_two(world: World, settings: Settings):
+def test_checks_that_outlast_the_lease_are_not_run_by_two(
+    world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
     """The tick asks again and again; the heartbeat keeps the lease as long as they run."""
-    settings.SWARM = settings.SWARM | {"LEASE_SECONDS": 1.5}
-    swarm = finalizing(world, "sleep 4")
+    settings.SWARM = settings.SWARM | {"LEASE_SECONDS": 6}
+    swarm = finalizing(world, "true")
+    real, begun, renewed, ran = stage.run_checks, threading.Event(), threading.Event(), []  # type: ignore[attr-defined]
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        ran.append(1)
+        begun.set()
+        assert renewed.wait(60)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(stage, "run_checks", slow)
 
     def ask() -> None:
+        ends = set()
+        assert begun.wait(60)
         while Swarm.objects.get().status == "finalizing":
             finish(swarm.pk)
+            ends |= set(Lease.objects.filter(name=f"finish:{swarm.pk}").values_list("expires_at", flat=True)) - {None}
+            if len(ends) > 1:
+                renewed.set()
             threading.Event().wait(0.05)
 
     assert at_once(lambda: finish(swarm.pk), ask) == [None, None]
+    assert ran == [1]
     assert CheckRun.objects.count() == 1
     assert Swarm.objects.get().status == "succeeded"
 

@@ -253,12 +253,12 @@ def test_without_checks_nothing_can_be_proved(world: World, nudges: Nudges):
 
 def test_a_command_that_exceeds_its_own_time_is_red(world: World, nudges: Nudges):
     swarm = gated(world, "test ! -e bad.txt || sleep 60")
-    Repository.objects.update(check_timeout_s=1)
+    Repository.objects.update(check_timeout_s=4)
     world.repository.refresh_from_db()
     queued(world, swarm, "one", bad=["one"])
     work(swarm, nudges)
     assert entries() == {"one": "rejected"}
-    assert "(killed after 1 s)" in MergeEntry.objects.get().status_reason
+    assert "(killed after 4 s)" in MergeEntry.objects.get().status_reason
 
 
 def test_a_machine_that_fails_evicts_nobody_and_pauses_the_queue(

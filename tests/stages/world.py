@@ -204,7 +204,7 @@ def at_once(*functions: Callable[[], Any]) -> list[Any]:
     results: list[Any] = [None] * len(functions)
 
     def run(index: int, function: Callable[[], Any]) -> None:
-        barrier.wait(30)
+        barrier.wait(120)
         try:
             results[index] = function()
         except Exception as error:
@@ -216,7 +216,7 @@ def at_once(*functions: Callable[[], Any]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(200)
         assert not thread.is_alive(), "a thread did not come to its end"
     return results
 
