@@ -15,8 +15,8 @@ import pytest
 from orchestration.adapters.git.runner import end_git, start_git
 from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.merging import TRAILER
-from orchestration.management.bench import crash, killing
-from orchestration.management.bench.crash import audit, edits
+from orchestration.management.bench import crash, killing, settling
+from orchestration.management.bench.crash import LEFT, SETTLED, audit, edits
 from orchestration.management.bench.killing import STEPS
 from orchestration.management.bench.merging import Bench
 from orchestration.models import Event, MergeEntry, Subtask, Swarm
@@ -36,8 +36,9 @@ def test_the_queue_survives_a_kill_at_every_step_and_at_random_moments(
     report = json.loads(done.stdout)
     with capsys.disabled():
         sys.stdout.write(f"\n{json.dumps(report)}\n")
-    assert report["rounds"] == 2 * len(STEPS) + ROUNDS
+    assert report["rounds"] == 2 * len(STEPS) + len(settling.STEPS) + ROUNDS
     assert all(report["at"][step] >= 2 for step in STEPS), "with git's children alive, and killed"
+    assert settling.STEPS.keys() <= report["at"].keys()
     assert report["at"]["a random moment"] > ROUNDS / 3
     assert report["locks_planted"] > 0
     assert [report[what] for what in ("lost", "twice", "disagree", "otherwise_wrong")] == [0, 0, 0, 0]
@@ -58,8 +59,15 @@ def landed(transactional_db: None, settings: Any, tmp_path: Path) -> Iterator[tu
         thread.join(60)
 
 
-def wrong(landed: tuple[Bench, Swarm]) -> list[str]:
-    return audit(landed[1], landed[0].store, edits("x"))
+def wrong(landed: tuple[Bench, Swarm], expected: Any = LEFT) -> list[str]:
+    return audit(landed[1], landed[0].store, edits("x"), expected)
+
+
+@pytest.fixture
+def settled(landed: tuple[Bench, Swarm]) -> tuple[Bench, Swarm]:
+    """By a process of its own, which leaves ours as it is."""
+    assert killing.ended(killing.start(landed[1].pk, landed[0].store.path, work=settling.land_and_settle)) == 0
+    return landed
 
 
 def extended(landed: tuple[Bench, Swarm], message: str) -> str:
@@ -74,6 +82,20 @@ def extended(landed: tuple[Bench, Swarm], message: str) -> str:
 
 def test_nothing_is_wrong_where_nothing_happened(landed: Any):
     assert wrong(landed) == []
+
+
+def test_a_conflict_that_was_settled_has_landed_in_its_own_place(settled: Any):
+    assert wrong(settled, SETTLED) == []
+    assert any(one.startswith("lost: the entries ended as") for one in wrong(settled)), "and that is seen"
+
+
+def test_a_resolution_without_one_of_the_sides_is_found(settled: Any):
+    """As if the one that lost had wanted something else."""
+    made, swarm = settled
+    other = [*edits("x")[:6], edits("y")[6], edits("x")[7]]
+    found = audit(swarm, made.store, other, SETTLED)
+    path = next(iter(other[6]))
+    assert found == [f"lost work-{number:03d}: {path} is not as it was written" for number in (0, 6)]
 
 
 def test_a_landing_that_the_branch_has_lost_is_found(landed: Any):

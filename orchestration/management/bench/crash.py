@@ -1,4 +1,5 @@
-"""Kills the merge queue with -9 again and again, lets the next process go on, and compares the database with git."""
+"""Kills the merge queue, and who settles its conflicts, with -9 again and again, lets the next process go on, and
+compares the database with git."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,29 +17,37 @@ from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.errors import SwarmsiteError
 from orchestration.domain.merging import TRAILER
 from orchestration.domain.states import EntryStatus, SubtaskStatus, SwarmStatus
-from orchestration.management.bench import killing
+from orchestration.management.bench import killing, settling
 from orchestration.management.bench.killing import STEPS, Kill
 from orchestration.management.bench.merging import Bench, Edits
 from orchestration.management.bench.synthetic import file_name
-from orchestration.models import MergeEntry, Swarm
+from orchestration.models import MergeEntry, Subtask, Swarm
 from orchestration.stages.maintain import maintain
+from orchestration.stages.merge import merge
 from orchestration.stages.transition import advance
 
 FILES = 25
 MOST_KILLS = 3  # in one round
 MOST_TRIES = 100
-EXPECTED = {EntryStatus.LANDED: 7, EntryStatus.CONFLICT: 1}
+SETTLES_EVERY = 4  # rounds
+LEFT = {EntryStatus.LANDED: 7, EntryStatus.CONFLICT: 1}  # where nobody settles the conflict
+SETTLED = {EntryStatus.LANDED: 8, EntryStatus.SUPERSEDED: 1}
 LONG_AGO_S = 7200.0
+WORK = {False: merge, True: settling.land_and_settle}
 
 
 def crash(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Every numbered step with git's children alive and killed, then `rounds` rounds at random moments."""
+    """Every numbered step with git's children alive and killed, then `rounds` rounds at random moments; in some of them
+    conflicts are settled, too."""
     arena, began = Arena(options["seed"]), time.monotonic()
     for step in STEPS:
         for git_dies in (False, True):
             arena.play([Kill(step, 1, git_dies)])
-    for _ in range(options["rounds"]):
-        arena.play(arena.random_kills())
+    for number, step in enumerate(settling.STEPS):
+        arena.play([Kill(step, 1, bool(number % 2))], settles=True)
+    for number in range(options["rounds"]):
+        settles = number % SETTLES_EVERY == 0
+        arena.play(arena.random_kills(settles=settles), settles=settles)
     arena.finish()
     report = arena.report() | {"seconds": round(time.monotonic() - began, 1)}
     if arena.wrong:
@@ -65,14 +74,16 @@ class Arena:
         self._chance = random.Random(self.seed)  # noqa: S311 - a workload, no secret
         self._bench = Bench(FILES)
         self._store = self._bench.store
-        self._longest_s = self._measure()
+        self._work: Callable[[int], None] = merge
+        self._longest_s = {settles: self._measure(settles=settles) for settles in (False, True)}
 
-    def random_kills(self) -> list[Kill | float]:
-        """Moments, and now and then a step in the middle of a chain."""
-        return [self._random_kill() for _ in range(self._chance.randint(1, MOST_KILLS))]
+    def random_kills(self, *, settles: bool) -> list[Kill | float]:
+        """Moments, and now and then a step in the middle of a chain or of a resolution."""
+        return [self._random_kill(settles=settles) for _ in range(self._chance.randint(1, MOST_KILLS))]
 
-    def play(self, kills: Sequence[Kill | float]) -> None:
+    def play(self, kills: Sequence[Kill | float], *, settles: bool = False) -> None:
         """One branch: killed, taken over, killed again, taken over, and then looked at."""
+        self._work = WORK[settles]
         work = edits(f"{self.seed}/{self.counts['rounds']}")
         swarm = self._bench.queue(self._bench.heads(work))
         self.counts["rounds"] += 1
@@ -80,7 +91,8 @@ class Arena:
             self._kill(swarm, kill)
             self._plant_lock(swarm)
         self._recover(swarm)
-        self.wrong += [f"{swarm.public_id} after {kills}: {what}" for what in audit(swarm, self._store, work)]
+        found = audit(swarm, self._store, work, SETTLED if settles else LEFT)
+        self.wrong += [f"{swarm.public_id} after {kills}: {what}" for what in found]
 
     def finish(self) -> None:
         """When the swarms are over, what the dead left is let go; git finds nothing wrong in the whole repository."""
@@ -99,24 +111,28 @@ class Arena:
         other = {"otherwise_wrong": len(self.wrong) - sum(found.values())}
         return dict(self.counts) | {"at": dict(sorted(self.at.items()))} | found | other
 
-    def _measure(self) -> float:
-        swarm = self._bench.queue(self._bench.heads(edits("measure")))
+    def _measure(self, *, settles: bool) -> float:
+        self._work = WORK[settles]
+        swarm = self._bench.queue(self._bench.heads(edits(f"measure {settles}")))
         began = time.monotonic()
         self._recover(swarm)
         return time.monotonic() - began
 
-    def _random_kill(self) -> Kill | float:
+    def _random_kill(self, *, settles: bool) -> Kill | float:
         if self._chance.random() < 0.25:
-            return Kill(self._chance.choice(list(STEPS)), self._chance.randint(1, 5), self._chance.random() < 0.5)
-        return self._chance.uniform(0, self._longest_s)
+            steps = [*STEPS, *settling.STEPS] if settles else list(STEPS)
+            return Kill(self._chance.choice(steps), self._chance.randint(1, 5), self._chance.random() < 0.5)
+        return self._chance.uniform(0, self._longest_s[settles])
 
     def _kill(self, swarm: Swarm, kill: Kill | float) -> None:
         before, git = set(self._locks()), self._store.path
         if isinstance(kill, Kill):
-            died = killing.ended(killing.start(swarm.pk, git, kill)) == -signal.SIGKILL
+            died = killing.ended(killing.start(swarm.pk, git, kill, self._work)) == -signal.SIGKILL
         else:
             git_dies = self._chance.random() < 0.5
-            died, running = killing.kill_after(killing.start(swarm.pk, git), kill, git, git_dies=git_dies)
+            died, running = killing.kill_after(
+                killing.start(swarm.pk, git, work=self._work), kill, git, git_dies=git_dies
+            )
             self.counts["git_children_killed" if git_dies else "git_children_left_alive"] += running
         self.counts["kills" if died else "ended_before_the_kill"] += 1
         if died:
@@ -143,7 +159,8 @@ class Arena:
                 for lock in self._locks():
                     os.utime(lock, (time.time() - LONG_AGO_S,) * 2)
             MergeEntry.objects.filter(swarm=swarm).update(not_before=None)
-            code = killing.ended(killing.start(swarm.pk, self._store.path))
+            Subtask.objects.filter(swarm=swarm).update(not_before=None)
+            code = killing.ended(killing.start(swarm.pk, self._store.path, work=self._work))
             open_ones = swarm.merge_entries.filter(status__in=[EntryStatus.QUEUED, EntryStatus.MERGING])
             if code == 0 and not open_ones.exists():
                 return
@@ -151,33 +168,51 @@ class Arena:
         self.wrong.append(f"{swarm.public_id}: lost in the queue after {MOST_TRIES} tries")
 
 
-def audit(swarm: Swarm, store: BareRepository, work: Sequence[Edits]) -> list[str]:
+def audit(
+    swarm: Swarm, store: BareRepository, work: Sequence[Edits], expected: Mapping[EntryStatus, int] = LEFT
+) -> list[str]:
     """What is lost, what is there twice, and where the database and git do not agree."""
     swarm.refresh_from_db()
     tip = store.tip(swarm.branch) or ""
     entries = list(swarm.merge_entries.select_related("subtask").order_by("pk"))
     return [
+        *_ended(entries, expected),
         *_lost(store, tip, entries, work),
         *_twice(swarm, store, tip),
         *_disagreeing(swarm, store, tip, entries),
     ]
 
 
-def _lost(store: BareRepository, tip: str, entries: Sequence[MergeEntry], work: Sequence[Edits]) -> Iterator[str]:
+def _ended(entries: Sequence[MergeEntry], expected: Mapping[EntryStatus, int]) -> Iterator[str]:
     found = Counter(EntryStatus(entry.status) for entry in entries)
-    if found != Counter(EXPECTED):
+    if found != Counter(expected):
         yield f"lost: the entries ended as {dict(found)}"
+
+
+def _latest(entries: Sequence[MergeEntry]) -> Sequence[MergeEntry]:
+    """Of each subtask, in the subtasks' order: the resolution in the place of its conflict."""
+    return list({entry.subtask_id: entry for entry in entries}.values())
+
+
+def _lost(store: BareRepository, tip: str, entries: Sequence[MergeEntry], work: Sequence[Edits]) -> Iterator[str]:
     history = set(store.run("rev-list", tip).text.split())
-    for entry, files in zip(entries, work, strict=True):
+    made = list(zip(_latest(entries), work, strict=True))
+    landed = [files for entry, files in made if entry.status == EntryStatus.LANDED]
+    for entry, files in made:
         if entry.head_sha not in history and not store.contains(entry.head_sha):
             yield f"lost the commit of {entry.subtask.name}"
         if entry.status != EntryStatus.LANDED:
             continue
         if entry.head_sha not in history:
             yield f"lost {entry.subtask.name}: its commit is not in the history"
-        for path, content in files.items():
-            if store.read_file(tip, path) != content.encode():
+        for path in files:
+            if _lines(store, tip, path) != sorted({each[path] for each in landed if path in each}):
                 yield f"lost {entry.subtask.name}: {path} is not as it was written"
+
+
+def _lines(store: BareRepository, tip: str, path: str) -> list[str]:
+    """In order of their words: who lands first is not known."""
+    return sorted((store.read_file(tip, path) or b"").decode().splitlines(keepends=True))
 
 
 def _twice(swarm: Swarm, store: BareRepository, tip: str) -> Iterator[str]:
@@ -200,7 +235,7 @@ def _disagreeing(swarm: Swarm, store: BareRepository, tip: str, entries: Sequenc
     if not set(known.values()) <= {*firsts, swarm.base_sha}:
         yield "disagree: the database has landings that git has not"
     ends = {EntryStatus.LANDED: SubtaskStatus.COMPLETE, EntryStatus.CONFLICT: SubtaskStatus.CONFLICT}
-    for entry in entries:
+    for entry in _latest(entries):
         if entry.subtask.status != ends.get(EntryStatus(entry.status)):
             yield f"disagree: {entry.subtask.name} is {entry.subtask.status} and its entry {entry.status}"
 

@@ -1,4 +1,4 @@
-"""A process that drains a merge queue and is killed with -9: at a step that it comes to, or from outside."""
+"""A process that works on a merge queue and is killed with -9: at a step that it comes to, or from outside."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from django.db import connections
 
 from orchestration.adapters.git.session import Session
 from orchestration.domain.states import EntryStatus
+from orchestration.management.bench import settling
+from orchestration.management.bench.stops import At, Stop, arm
 from orchestration.stages.merge import merge
 from orchestration.stages.tick import take_over
-from orchestration.stages.transition import Moves
 
 # What is called where a step of a landing ends; stages/merge.py has the numbers.
-STEPS: Mapping[str, tuple[str, str]] = {
-    "1 selected": ("before", "merge"),
-    "2 merged": ("after", "merge"),
-    "3 checked": ("after", "merge_is_faithful"),
-    "4 committed": ("after", "commit"),
-    "5 pinned": ("after", "pin"),
-    "6 intent half written": ("after", EntryStatus.MERGING),
-    "6 intent written": ("before", "swap"),
-    "7 swapped": ("after", "swap"),
-    "8 record half written": ("after", EntryStatus.LANDED),
-    "8 recorded": ("before", "unpin"),
-    "9 let go": ("after", "unpin"),
+STEPS: dict[str, Stop] = {
+    "1 selected": At("before", Session, "merge"),
+    "2 merged": At("after", Session, "merge"),
+    "3 checked": At("after", Session, "merge_is_faithful"),
+    "4 committed": At("after", Session, "commit"),
+    "5 pinned": At("after", Session, "pin"),
+    "6 intent half written": EntryStatus.MERGING,
+    "6 intent written": At("before", Session, "swap"),
+    "7 swapped": At("after", Session, "swap"),
+    "8 record half written": EntryStatus.LANDED,
+    "8 recorded": At("before", Session, "unpin"),
+    "9 let go": At("after", Session, "unpin"),
 }
 FAILED = 3
 
@@ -47,7 +47,7 @@ class Kill:
     signal: signal.Signals = signal.SIGKILL
 
 
-def start(swarm_id: int, git_dir: Path, kill: Kill | None = None) -> int:
+def start(swarm_id: int, git_dir: Path, kill: Kill | None = None, work: Callable[[int], None] = merge) -> int:
     """The pid of a process that is as a new engine: it takes over what the last one left, and drains the queue."""
     _hang_up()
     pid = os.fork()
@@ -57,7 +57,7 @@ def start(swarm_id: int, git_dir: Path, kill: Kill | None = None) -> int:
         if kill:
             _arm(kill, git_dir)
         take_over()
-        merge(swarm_id)
+        work(swarm_id)
     except BaseException:
         traceback.print_exc()
         os._exit(FAILED)
@@ -105,7 +105,6 @@ def _lives(process: Path) -> bool:
 
 
 def _arm(kill: Kill, git_dir: Path) -> None:
-    when, what = STEPS[kill.step]
     left = kill.count
 
     def come() -> None:
@@ -116,26 +115,4 @@ def _arm(kill: Kill, git_dir: Path) -> None:
                 _kill_each(git_children(git_dir))
             os.kill(os.getpid(), kill.signal)
 
-    if isinstance(what, EntryStatus):
-        real = Moves.advance
-
-        def advance(self: Moves, row: Any, to: Any, **how: Any) -> None:
-            real(self, row, to, **how)
-            if to is what:
-                come()
-
-        Moves.advance = advance  # type: ignore[method-assign]  # only in this process, which is about to die
-    else:
-        setattr(Session, what, _around(getattr(Session, what), when, come))
-
-
-def _around(real: Callable[..., Any], when: str, come: Callable[[], None]) -> Callable[..., Any]:
-    def function(*args: Any, **kwargs: Any) -> Any:
-        if when == "before":
-            come()
-        result = real(*args, **kwargs)
-        if when == "after":
-            come()
-        return result
-
-    return function
+    arm((STEPS | settling.STEPS)[kill.step], come)

@@ -25,7 +25,10 @@ BENCHES: Mapping[str, tuple[Bench, str]] = {
     "merge": (merge, "the merge queue beside git's own plumbing"),
     "merge-conflicts": (merge_conflicts, "the merge queue where a third of the branches conflict"),
     "gate": (gate, "how many gates the merge queue needs where 5 of 100 entries are bad"),
-    "crash": (crash, "no speed: the merge queue killed with -9 at every step and at random moments"),
+    "crash": (
+        crash,
+        "no speed: the merge queue and resolutions killed with -9, at every step and at random moments",
+    ),
     "schedule": (schedule, "a whole swarm on the real engine with a simulated model"),
     "start": (start, "how soon the site shows its first page"),
 }
