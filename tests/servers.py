@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import shutil
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 # pg_ctl and redis answer in well under a second; this bounds a machine that is busy or broken.
 START_SECONDS = 60
+# Nothing has to survive a test.
+FORGETFUL = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c wal_level=minimal"
+FORGETFUL += " -c max_wal_senders=0 -c max_wal_size=4GB"
 
 
 def _package(name: str) -> Path | None:
@@ -69,7 +73,7 @@ def _postgresql(binaries: Path, home: Path, user: str | None) -> Iterator[str]:
             )
         assert done.returncode == 0, f"{program} failed:\n{(home / 'log').read_text()}"
 
-    settings = f"-c listen_addresses='' -c unix_socket_directories={home} -c fsync=off -c max_connections=300"
+    settings = f"-c listen_addresses='' -c unix_socket_directories={home} -c max_connections=300 {FORGETFUL}"
     run("initdb", "--auth=trust", "--encoding=utf8", "--username=postgres", "--no-sync")
     run("pg_ctl", "-w", "-o", settings, "start")
     try:
@@ -89,7 +93,7 @@ def redis_executable() -> str | None:
 def redis(executable: str) -> Iterator[str]:
     """A Redis on a loopback port that keeps nothing; gives its URL."""
     with tempfile.TemporaryDirectory(prefix="redis-") as name:
-        port = _free_port()
+        port = free_port()
         command = [executable, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", name]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             try:
@@ -110,8 +114,11 @@ def _read_until(lines: Iterator[str], words: str) -> str:
     return said
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+def free_port() -> int:
+    """For a server of another process. Below those that the system gives away by itself, lest somebody else has it
+    before that process does."""
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.servers import free_port
 from tests.stories.rig import Installation, handoff, make_repository, plan, task, team
 
 pytestmark = [pytest.mark.browser, pytest.mark.sandbox]
@@ -25,13 +25,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+expect.set_options(timeout=60_000)  # bounds a broken machine; a busy one is only slow
 MINUTES_MS = 180_000
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -54,6 +49,7 @@ def page(chromium) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         opened = browser.new_page()
+        opened.set_default_timeout(60_000)
         opened.on("pageerror", lambda error: errors.append(str(error)))
         yield opened
         browser.close()

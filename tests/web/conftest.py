@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.template import engines
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 from typing_extensions import override
 
 from orchestration.adapters import storage
@@ -27,6 +27,7 @@ ARGUMENTS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+expect.set_options(timeout=60_000)  # bounds a broken machine; a busy one is only slow
 
 
 class Unknown(str):
@@ -112,6 +113,7 @@ def browser(live_house: House, chromium: str, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def context(browser: Browser, server: LiveServer) -> Iterator[BrowserContext]:
     opened = browser.new_context(base_url=server.url, viewport={"width": 1440, "height": 900})
+    opened.set_default_timeout(60_000)
     yield opened
     opened.close()
 

@@ -137,7 +137,7 @@ def test_a_lost_connection_is_a_word_and_heals_with_what_was_missed(
     expect(page.locator("#live")).to_have_text("reconnecting…")
     finish_docs(busy)
     refused[0] = False
-    expect(page.locator(LIVE)).to_have_text("live", timeout=15_000)
+    expect(page.locator(LIVE)).to_have_text("live")
     expect(page.locator("#node-docs")).to_have_class(re.compile("state-done"))
 
 
