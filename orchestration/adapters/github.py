@@ -36,6 +36,8 @@ class PullRequest:
     body: str
     open: bool
     merged: bool
+    draft: bool
+    node_id: str  # what the GraphQL API knows it by
 
 
 class GitHub:
@@ -51,13 +53,27 @@ class GitHub:
         found = [_read(one) for one in self._call("GET", asked) if one["head"]["ref"] == branch]
         return max(found, key=lambda one: (one.open, one.number), default=None)
 
-    def open(self, branch: str, target: str, title: str, body: str) -> PullRequest:
+    def open(self, branch: str, target: str, title: str, body: str, *, draft: bool = False) -> PullRequest:
         fields = {"head": branch, "base": target, "title": clean(title)[:256], "body": clean(body)}
-        return _read(self._call("POST", f"/repos/{self._slug}/pulls", fields))
+        try:
+            return _read(self._call("POST", f"/repos/{self._slug}/pulls", fields | ({"draft": True} if draft else {})))
+        except RemoteError as error:
+            if draft and error.trouble is Trouble.OTHER and "draft pull request" in str(error).lower():
+                raise RemoteError(Trouble.DRAFT, str(error)) from error
+            raise
 
     def update(self, number: int, title: str, body: str) -> PullRequest:
         fields = {"title": clean(title)[:256], "body": clean(body)}
         return _read(self._call("PATCH", f"/repos/{self._slug}/pulls/{number}", fields))
+
+    def mark(self, found: PullRequest, *, draft: bool) -> None:
+        """Only the GraphQL API can: it answers a refusal with 200 and a list of errors."""
+        field = "convertPullRequestToDraft" if draft else "markPullRequestReadyForReview"
+        query = f"mutation($id: ID!) {{ {field}(input: {{pullRequestId: $id}}) {{ clientMutationId }} }}"
+        fields = {"query": query, "variables": {"id": found.node_id}}
+        told = _call(_graphql(self._api_url), self._token, "POST", "", fields)
+        if errors := told.get("errors") if isinstance(told, dict) else [{}]:
+            raise _graphql_error(errors, found.number, draft=draft)
 
     def _call(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> Any:
         return _call(self._api_url, self._token, method, path, fields)
@@ -136,7 +152,31 @@ def _error(response: httpx.Response, path: str) -> RemoteError:
         Trouble.DOWN: f"GitHub has trouble of its own ({status}).",
         Trouble.OTHER: f"GitHub refused {place} ({status}).",
     }
-    return RemoteError(trouble, f"{sentences[trouble]} It said: {said}" if said else sentences[trouble])
+    sentence = f"{sentences[trouble]} It said: {said}" if said else sentences[trouble]
+    return RemoteError(trouble, sentence, wait_s=_asked_s(response))
+
+
+def _asked_s(response: httpx.Response) -> float:
+    """As GitHub has it: Retry-After, else where nothing remains the moment at which there is more."""
+    told = response.headers
+    for name, now in (("retry-after", 0.0), ("x-ratelimit-reset", time.time())):
+        given = told.get(name, "")
+        if given.isascii() and given.isdigit() and (name == "retry-after" or told.get("x-ratelimit-remaining") == "0"):
+            return max(0.0, float(given) - now)
+    return 0.0
+
+
+def _graphql(api_url: str) -> str:
+    """Beside the REST API: of GitHub itself, or of a server of one's own."""
+    return f"{api_url.removesuffix('/api/v3')}/api/graphql" if api_url.endswith("/api/v3") else f"{api_url}/graphql"
+
+
+def _graphql_error(errors: Any, number: int, *, draft: bool) -> RemoteError:
+    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+    kind, said = str(first.get("type", "")), str(first.get("message", ""))[:500]
+    trouble = {"FORBIDDEN": Trouble.SIGN_IN, "RATE_LIMITED": Trouble.LIMITED}.get(kind, Trouble.OTHER)
+    wanted = "a draft" if draft else "ready for review"
+    return RemoteError(trouble, f"GitHub did not make pull request {number} {wanted}. It said: {said or kind or 'no'}")
 
 
 def _said(response: httpx.Response) -> str:
@@ -158,6 +198,8 @@ def _read(told: Any) -> PullRequest:
             body=str(told["body"] or ""),
             open=told["state"] == "open",
             merged=bool(told.get("merged_at")),
+            draft=bool(told.get("draft")),
+            node_id=str(told.get("node_id", "")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RemoteError(Trouble.DOWN, "GitHub told of a pull request in a way that we do not know.") from error

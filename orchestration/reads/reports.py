@@ -45,7 +45,7 @@ def summary(swarm: Swarm) -> dict[str, Any]:
         "branch": swarm.branch,
         "cost_usd": float(swarm.cost_usd),
         "tokens": swarm.tokens,
-        "wall_s": round(((swarm.finished_at or timezone.now()) - swarm.created_at).total_seconds(), 3),
+        "wall_s": round(swarm.wall_s(timezone.now()), 3),
         "speedup": stats["speedup"],
         "critical_path_steps": stats["critical_path_steps"],
         "status_reason": swarm.status_reason,

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from django.db.models import Q
+
 from orchestration.adapters import storage
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.domain.errors import AdapterError, InvalidInput
@@ -15,6 +17,7 @@ from orchestration.domain.publishing import Landing
 from orchestration.domain.states import (
     ENTRY_OPEN,
     PUBLICATION_OPEN,
+    SUBTASK_LOST,
     SWARM_OVER,
     EntryStatus,
     PublicationStatus,
@@ -30,7 +33,7 @@ from orchestration.stages.leases import heartbeat, hold, release_connection
 from orchestration.stages.prepare import address_of
 from orchestration.stages.publish import Outward
 from orchestration.stages.rows import status_by_name, store_of
-from orchestration.stages.taking import TARGET
+from orchestration.stages.taking import REVERT, TARGET
 from orchestration.stages.tell import expire_in
 from orchestration.stages.transition import Superseded, moves, note
 
@@ -88,9 +91,13 @@ def _finish(swarm: Swarm, cancellation: Cancellation) -> None:
 
 
 def _planned(swarm: Swarm) -> dict[str, SubtaskStatus]:
-    """What became of the plan; of what others pushed, the publication tells."""
-    ours = set(swarm.subtasks.filter(origin=TARGET).values_list("name", flat=True))
-    return {name: status for name, status in status_by_name(swarm).items() if name not in ours}
+    """What became of the plan. Of what others pushed, the publication tells; and what was not taken back of a swarm
+    that had ended leaves its end as it was."""
+    ours = Q(origin=TARGET)
+    if swarm.stats:
+        ours |= Q(origin=REVERT, status__in=SUBTASK_LOST)
+    others = set(swarm.subtasks.filter(ours).values_list("name", flat=True))
+    return {name: status for name, status in status_by_name(swarm).items() if name not in others}
 
 
 def _outward(swarm: Swarm, end: Outcome, landed: int, cancellation: Cancellation) -> tuple[Outward, str]:
@@ -98,10 +105,10 @@ def _outward(swarm: Swarm, end: Outcome, landed: int, cancellation: Cancellation
     landing = publish.landing_of(swarm)
     if landing is Landing.NONE or not landed:
         return Outward.DONE, ""
-    if landing is Landing.DIRECT and end.status is not SwarmStatus.SUCCEEDED:
-        return Outward.DONE, f"Nothing was put on {swarm.base_branch}; what landed is on {swarm.branch}."
-    checked = swarm.head_sha
-    step = publish.land_outward(swarm, checked, cancellation)
+    green = end.status is SwarmStatus.SUCCEEDED
+    if landing is Landing.DIRECT and not green:
+        return Outward.DONE, publish.held_back(swarm)
+    step = publish.land_outward(swarm, publish.Result(swarm.head_sha, green=green), cancellation)
     swarm.refresh_from_db()
     row = publish.publication_of(swarm)
     return step, row.status_reason if row and row.status == PublicationStatus.CANCELLED else ""
@@ -180,7 +187,8 @@ def _end(swarm: Swarm, end: Outcome, trouble: str, kept: str) -> None:
     reason = " ".join(part for part in (end.reason, trouble, kept) if part)
     try:
         with moves(swarm) as together:
-            together.advance(swarm, status, reason=reason, verified=end.verified, stats=statistics_of(swarm))
+            stats = swarm.stats or statistics_of(swarm)  # what was taken back later is no part of the work
+            together.advance(swarm, status, reason=reason, verified=end.verified, stats=stats)
     except Superseded:
         logger.info("Swarm %s was ended by somebody else.", swarm.public_id)
     expire_in(swarm)

@@ -7,6 +7,7 @@ between any two is finished by the next look: what arrived is found there, and w
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -17,11 +18,11 @@ from django.utils import timezone
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.publishing import (
-    ADVICE,
     MOVES_AT_ONCE,
     Landing,
     RemoteError,
     Trouble,
+    advice,
     needs_person,
     pause_s,
 )
@@ -34,7 +35,8 @@ from orchestration.domain.states import (
     SwarmStatus,
 )
 from orchestration.models import Publication, Repository, Swarm, User
-from orchestration.stages.describing import describe
+from orchestration.stages import offer
+from orchestration.stages.inspection import COMMITTER
 from orchestration.stages.merge import merge
 from orchestration.stages.prepare import address_of
 from orchestration.stages.remote import NO_GITHUB, NO_SIGN_IN, Remote, credential_for, github_of, github_slug
@@ -43,6 +45,14 @@ from orchestration.stages.taking import TARGET, taken_in
 from orchestration.stages.transition import Superseded, advance, moves, note, status_of
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the repository's checks ran on: nothing else is pushed. `green`: everything is done, and nothing red."""
+
+    checked: str
+    green: bool
 
 
 class Outward(StrEnum):
@@ -80,9 +90,21 @@ def _settled_since(swarm: Swarm, row: Publication) -> bool:
     return row.trouble == Trouble.CONFLICT and last is not None and status_of(last) not in SUBTASK_LOST
 
 
-def land_outward(swarm: Swarm, checked: str, cancellation: Cancellation) -> Outward:
-    """One try. `checked` is the commit that the repository's checks passed on: nothing else is pushed."""
+def held_back(swarm: Swarm) -> str:
+    """Where the result stays here: what became of it there."""
+    row = publication_of(swarm)
+    if row is None or status_of(row) is not PublicationStatus.LANDED:
+        return f"Nothing was put on {swarm.base_branch}; what landed is on {swarm.branch}."
+    if row.landed_sha == swarm.head_sha:
+        return ""
+    return f"{row.target} stays at what was put there before; what landed since is on {swarm.branch} alone."
+
+
+def land_outward(swarm: Swarm, result: Result, cancellation: Cancellation) -> Outward:
+    """One try."""
     row = publication_of(swarm) or _begin(swarm)
+    if status_of(row) is PublicationStatus.LANDED and row.landed_sha != result.checked:
+        _move(swarm, row, PublicationStatus.PENDING, "Something has landed since.")
     if status_of(row) not in PUBLICATION_OPEN:
         return Outward.DONE
     row = _awake(swarm, row)
@@ -90,8 +112,8 @@ def land_outward(swarm: Swarm, checked: str, cancellation: Cancellation) -> Outw
         address = address_of(swarm.repository)
         remote = Remote(store_of(swarm), address, credential_for(swarm.repository, address), cancellation)
         if row.mode == Landing.PULL_REQUEST:
-            return _pull_request(swarm, row, remote)
-        return _direct(swarm, row, remote, checked)
+            return _pull_request(swarm, row, remote, result)
+        return _direct(swarm, row, remote, result.checked)
     except (AdapterError, InvalidInput) as error:
         if isinstance(error, AdapterError) and error.kind is Failure.CANCELLED:
             raise
@@ -138,30 +160,45 @@ def _direct(swarm: Swarm, row: Publication, remote: Remote, checked: str) -> Out
             logger.info("Swarm %s looks at its target again: %s", swarm.public_id, error)
 
 
-def _pull_request(swarm: Swarm, row: Publication, remote: Remote) -> Outward:
+def _pull_request(swarm: Swarm, row: Publication, remote: Remote, result: Result) -> Outward:
     """The swarm's own branch there, and one pull request of it: what a crash left is found before another is made."""
-    hub = github_of(swarm.repository, remote.address)
-    there, head = remote.tip(swarm.branch), _head(swarm)
-    if there != head:
-        if there and not (remote.store.contains(there) and remote.store.is_ancestor(there, head)):
-            why = f"Somebody pushed to {swarm.branch} there: it stands at {there[:8]}, which this result does not hold."
-            raise RemoteError(Trouble.REWRITTEN, why)
-        _move(swarm, row, PublicationStatus.PUSHING, old=there, new=head)
-        remote.push(swarm.branch, head, there)
-        if remote.tip(swarm.branch) != head:
-            raise RemoteError(Trouble.MOVED, f"{swarm.branch} is not there after the push.")
-    title, text = describe(swarm)
-    found = hub.pull_request(swarm.branch)
-    if found is None:
-        found = hub.open(swarm.branch, row.target, title, text)
-    elif not found.open and not found.merged:
-        raise RemoteError(Trouble.OTHER, f"Pull request {found.number} was closed by somebody: open it there again.")
-    elif found.open and (found.title, found.body) != (title, text):
-        found = hub.update(found.number, title, text)
-    if found.open and found.head_sha != head:
-        raise RemoteError(Trouble.DOWN, f"Pull request {found.number} does not show {head[:8]} yet.")
-    _record(swarm, row, head, pull_request=found.number, url=found.url)
+    hub, head = github_of(swarm.repository, remote.address), _head(swarm)
+    if head != result.checked:
+        return Outward.AGAIN
+    found = offer.found(hub, swarm, row)
+    if found and found.merged and found.head_sha != head and (lost := _merged_otherwise(swarm, row, remote)):
+        return _take_in(swarm, row, lost)
+    draft = swarm.repository.draft_pull_requests and not result.green
+    if not (found and found.merged and found.head_sha == head):  # whoever merged it may have deleted its branch
+        _bring_branch(swarm, row, remote, head)
+        found = offer.bring(hub, swarm, row, found, head, draft=draft)
+    _record(swarm, row, head, pull_request=found.number, url=found.url, draft=draft)
     return Outward.DONE
+
+
+def _bring_branch(swarm: Swarm, row: Publication, remote: Remote, head: str) -> None:
+    there = remote.tip(swarm.branch)
+    if there == head:
+        return
+    if there and not (remote.store.contains(there) and remote.store.is_ancestor(there, head)):
+        why = f"Somebody pushed to {swarm.branch} there: it stands at {there[:8]}, which this result does not hold."
+        raise RemoteError(Trouble.REWRITTEN, why)
+    _move(swarm, row, PublicationStatus.PUSHING, old=there, new=head)
+    remote.push(swarm.branch, head, there)
+    if remote.tip(swarm.branch) != head:
+        raise RemoteError(Trouble.MOVED, f"{swarm.branch} is not there after the push.")
+
+
+def _merged_otherwise(swarm: Swarm, row: Publication, remote: Remote) -> str:
+    """A pull request that was squashed or rebased left none of our commits on the target, and a new one would show
+    nothing of what was taken back. So a commit with the target's files says that ours are part of it; empty where the
+    target holds ours, or this was taken in already."""
+    tip, store = remote.fetch(row.target).sha, remote.store
+    if not row.landed_sha or store.is_ancestor(row.landed_sha, tip) or store.is_ancestor(tip, swarm.head_sha):
+        return ""
+    message = f"Merge {row.target}, which holds {row.landed_sha[:12]}\n"
+    parents = [tip, row.landed_sha]
+    return store.commit(store.tree(tip), parents, message, author=COMMITTER, committer=COMMITTER, when=swarm.created_at)
 
 
 def _head(swarm: Swarm) -> str:
@@ -212,12 +249,14 @@ def _record(swarm: Swarm, row: Publication, head: str, **facts: Any) -> None:
 def _put_off(swarm: Swarm, row: Publication, error: AdapterError | InvalidInput) -> None:
     """Told with what to do: it is tried again by itself, or a person is asked."""
     trouble = _trouble(error)
+    told = advice(trouble, Landing(row.mode))
     facts: dict[str, Any] = {"trouble": trouble.value, "tries": row.tries + 1}
     if needs_person(trouble, row.tries, row.moved):
-        _move(swarm, row, PublicationStatus.REFUSED, f"{error} {ADVICE[trouble]}", **facts)
+        _move(swarm, row, PublicationStatus.REFUSED, f"{error} {told}", **facts)
         return
-    pause = timedelta(seconds=pause_s(row.tries))
-    again = f"Try {row.tries + 2} comes in {pause.total_seconds():.0f} s." if row.tries else ADVICE[trouble]
+    asked_s = error.wait_s if isinstance(error, RemoteError) else 0.0
+    pause = timedelta(seconds=pause_s(row.tries, trouble, asked_s))
+    again = f"Try {row.tries + 2} comes in {pause.total_seconds():.0f} s." if row.tries or asked_s else told
     _move(swarm, row, PublicationStatus.WAITING, f"{error} {again}", not_before=timezone.now() + pause, **facts)
 
 

@@ -11,20 +11,26 @@ from collections.abc import Sequence
 from orchestration.adapters.git.values import MergeConflict
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.rights import Action
-from orchestration.domain.states import ENTRY_OPEN, EntryStatus, SubtaskStatus, SwarmStatus
+from orchestration.domain.states import ENTRY_OPEN, SWARM_OVER, EntryStatus, SubtaskStatus, SwarmStatus
 from orchestration.models import MergeEntry, Subtask, Swarm, User
 from orchestration.stages.inspection import COMMITTER
 from orchestration.stages.rows import store_of
 from orchestration.stages.taking import REVERT, free_name, queue_commit
-from orchestration.stages.transition import status_of
+from orchestration.stages.transition import Superseded, status_of
 
 GOING_ON = frozenset({SwarmStatus.RUNNING, SwarmStatus.PAUSED, SwarmStatus.FINALIZING})
+MAY_OPEN_AGAIN = SWARM_OVER - {SwarmStatus.CANCELLED}
 
 
 def is_reverted(subtask: Subtask) -> bool:
     """Taken back, and that not taken back in turn."""
     landed = subtask.reverted_by.filter(status=SubtaskStatus.COMPLETE)
     return any(not is_reverted(one) for one in landed)
+
+
+def may_revert(swarm: Swarm) -> bool:
+    """While it goes on, and afterwards: then it opens again, and ends once what it lands outward is up to date."""
+    return status_of(swarm) in GOING_ON | MAY_OPEN_AGAIN
 
 
 def rests_on(subtask: Subtask) -> list[Subtask]:
@@ -48,7 +54,7 @@ def revert(subtask: Subtask, person: User) -> Subtask:
     swarm = subtask.swarm
     if not person.may(Action.CONFIGURE, swarm.repository.team):
         raise InvalidInput("Only maintainers of the repository's team may take back what has landed.")
-    if status_of(swarm) not in GOING_ON:
+    if not may_revert(swarm):
         raise InvalidInput(f"The swarm is {swarm.status.replace('_', ' ')}: nothing more lands on its branch.")
     if swarm.subtasks.filter(origin=REVERT, merge_entries__status__in=ENTRY_OPEN).exists():
         raise InvalidInput("A revert is on its way already; wait until it has landed.")
@@ -65,7 +71,10 @@ def revert(subtask: Subtask, person: User) -> Subtask:
         origin=REVERT,
         priority=1,
     )
-    queue_commit(taking_back, head=head, reason=f"{person.username} takes back {names}.", reverts=together)
+    try:
+        queue_commit(taking_back, head=head, reason=f"{person.username} takes back {names}.", reverts=together)
+    except Superseded:
+        raise InvalidInput("The swarm changed in this moment; look again.") from None
     return taking_back
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestration.domain.publishing import Trouble
-from orchestration.domain.states import SUBTASK_LOST, AttemptStatus, SubtaskStatus
+from orchestration.domain.states import SUBTASK_LOST, SWARM_OVER, AttemptStatus, SubtaskStatus, SwarmStatus
 from orchestration.models import Attempt, MergeEntry, Publication, Subtask, Swarm
 from orchestration.stages.inspection import PIN
 from orchestration.stages.leases import new_token
@@ -49,7 +49,8 @@ def queue_commit(
     reverts: Sequence[Subtask] = (),
     instead_of: Sequence[Subtask] = (),
 ) -> None:
-    """A subtask of ours, whose commit is there already: its one attempt is over before it is seen."""
+    """A subtask of ours, whose commit is there already: its one attempt is over before it is seen. A swarm that is over
+    opens again for it."""
     swarm = subtask.swarm
     subtask.iteration = swarm.iterations.filter(parent=None).latest("number")
     attempt = Attempt(number=1, base_sha=swarm.base_sha, head_sha=head)
@@ -67,6 +68,8 @@ def queue_commit(
         entry = MergeEntry(swarm=swarm, subtask=subtask, attempt=attempt, head_sha=head, priority=subtask.priority)
         entry.save()
         together.created(entry)
+        if status_of(swarm) in SWARM_OVER:
+            together.advance(swarm, SwarmStatus.FINALIZING, reason=reason)
 
 
 def _hand_off(together: Moves, subtask: Subtask, attempt: Attempt, reason: str) -> None:

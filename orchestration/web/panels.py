@@ -162,7 +162,7 @@ class SwarmPanels:
 
     @cached_property
     def wall(self) -> float:
-        return ((self.swarm.finished_at or self.now) - self.swarm.created_at).total_seconds()
+        return self.swarm.wall_s(self.now)
 
     @property
     def reason(self) -> str:

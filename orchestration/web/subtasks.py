@@ -8,7 +8,7 @@ from orchestration.domain.states import SUBTASK_LOST, SUBTASK_SETTLED, SubtaskSt
 from orchestration.models import Artifact, Attempt, CheckRun, Event, Handoff, MergeEntry, Step, Subtask
 from orchestration.reads.diffs import Diff, diff_of
 from orchestration.reads.questions import conflicts_for_people
-from orchestration.stages.revert import GOING_ON, is_reverted
+from orchestration.stages.revert import is_reverted, may_revert
 from orchestration.web.looks import look
 from orchestration.web.shared import Shared
 from orchestration.web.talk import Talk
@@ -78,7 +78,7 @@ class SubtaskPanels:
     def may_revert(self) -> bool:
         """A maintainer may; who is none is told so there."""
         done = self.subtask.status == SubtaskStatus.COMPLETE and self.subtask.kind == "change"
-        return done and self.may_steer and self.swarm.status in GOING_ON and not self.is_reverted
+        return done and self.may_steer and may_revert(self.swarm) and not self.is_reverted
 
     @property
     def may_edit(self) -> bool:

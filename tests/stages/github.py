@@ -26,6 +26,8 @@ class Scripted:
         self.asked: list[tuple[str, str, str, Any]] = []
         self.answers: list[tuple[int, dict[str, str], Any]] = []  # given first, whatever is asked
         self.tokens = {TOKEN}
+        self.drafts = True  # private repositories of a free plan have none
+        self.no_marks = ""  # the type of the error that marking one answers with
 
     def answer(self, method: str, path: str, token: str, fields: Any) -> tuple[int, dict[str, str], Any]:
         self.asked.append((method, path, token, fields))
@@ -38,21 +40,54 @@ class Scripted:
             return 201, {}, {"token": MINTED, "expires_at": "2099-01-01T00:00:00Z"}
         if token not in self.tokens:
             return 401, {}, {"message": "Bad credentials"}
+        if path == "/graphql":
+            return self._mark(fields)
         return self._pulls(method, path, fields)
 
     def _pulls(self, method: str, path: str, fields: Any) -> tuple[int, dict[str, str], Any]:
         if method == "GET":
             return 200, {}, [self._shown(one) for one in self.pulls]
         if method == "POST":
-            self.pulls.append(fields | {"number": len(self.pulls) + 1, "state": "open", "merged_at": None})
+            if fields.get("draft") and not self.drafts:
+                return 422, {}, {"message": "Draft pull requests are not supported in this repository."}
+            number = len(self.pulls) + 1
+            mine = {"number": number, "state": "open", "merged_at": None, "node_id": f"PR_{number}"}
+            self.pulls.append({"draft": False} | fields | mine)
             return 201, {}, self._shown(self.pulls[-1])
         found = re.fullmatch(r"/repos/acme/shop/pulls/(\d+)", path)
         assert found, path
         self.pulls[int(found[1]) - 1] |= fields
         return 200, {}, self._shown(self.pulls[int(found[1]) - 1])
 
+    def _mark(self, fields: Any) -> tuple[int, dict[str, str], Any]:
+        """The two mutations that we use; what is refused is told with 200."""
+        if self.no_marks:
+            return 200, {}, {"errors": [{"type": self.no_marks, "message": "Not yours to mark."}]}
+        number = int(fields["variables"]["id"].removeprefix("PR_"))
+        self.pulls[number - 1]["draft"] = "convertPullRequestToDraft" in fields["query"]
+        return 200, {}, {"data": {"done": {"clientMutationId": None}}}
+
+    def merge(self, number: int = 1, how: str = "merge", *, delete: bool = False) -> str:
+        """As a person does it on the page: with a merge commit, or squashed to one; the new tip of its base."""
+        one = self.pulls[number - 1]
+        head, base = self.bare.tip(one["head"]), self.bare.tip(one["base"])
+        tree = self.bare.git("merge-tree", "--write-tree", base, head)
+        parents = ["-p", base, "-p", head] if how == "merge" else ["-p", base]
+        new = self.bare.git("commit-tree", *parents, "-m", f"{how} of {number}", tree)
+        self.bare.git("update-ref", f"refs/heads/{one['base']}", new)
+        self.pulls[number - 1] |= {"state": "closed", "merged_at": "2026-01-01T00:00:00Z", "sha": head}
+        if delete:
+            self.bare.git("update-ref", "-d", f"refs/heads/{one['head']}")
+        return new
+
+    def delete_branch(self, number: int = 1) -> None:
+        """Its pull request is closed by that."""
+        self.pulls[number - 1] |= {"state": "closed", "sha": self.bare.tip(self.pulls[number - 1]["head"])}
+        self.bare.git("update-ref", "-d", f"refs/heads/{self.pulls[number - 1]['head']}")
+
     def _shown(self, one: dict[str, Any]) -> dict[str, Any]:
-        head = {"ref": one["head"], "sha": self.bare.tip(one["head"])}
+        """What is merged or closed stays at the commit that it had."""
+        head = {"ref": one["head"], "sha": one.get("sha") or self.bare.tip(one["head"])}
         return one | {"head": head, "html_url": f"https://github.example/acme/shop/pull/{one['number']}"}
 
 

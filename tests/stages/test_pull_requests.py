@@ -33,7 +33,7 @@ pytestmark = pytest.mark.sandbox
 
 
 @pytest.fixture
-def bare(world: World, tmp_path: Path) -> Bare:
+def shop(world: World, tmp_path: Path) -> Bare:
     (tmp_path / "hub/acme").mkdir(parents=True)
     made = Bare(world.clone, tmp_path / "hub/acme/shop.git")
     made.git("config", "http.receivepack", "true")
@@ -42,10 +42,10 @@ def bare(world: World, tmp_path: Path) -> Bare:
 
 @pytest.fixture
 def github(
-    world: World, bare: Bare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
+    world: World, shop: Bare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> Iterator[Scripted]:
     adapter.forget_tokens()
-    with hub_at(tmp_path / "hub") as (hub, certificate), github_at(bare) as (scripted, api_url):
+    with hub_at(tmp_path / "hub") as (hub, certificate), github_at(shop) as (scripted, api_url):
         terms: dict[str, Any] = {"ALLOWED_HOSTS_OUT": ("127.0.0.1",), "GITHUB_API_URL": api_url}
         settings.SWARM = settings.SWARM | terms
         settings.PUBLIC_URL = "https://swarms.example"
@@ -86,12 +86,12 @@ def due_again(swarm: Swarm) -> None:
     Publication.objects.filter(swarm=swarm).update(not_before=timezone.now() - timedelta(seconds=1))
 
 
-def test_the_result_is_one_pull_request_with_its_story(world: World, bare: Bare, github: Scripted):
-    swarm, before = finalizing(world, "test -f one.txt"), bare.tip()
+def test_the_result_is_one_pull_request_with_its_story(world: World, shop: Bare, github: Scripted):
+    swarm, before = finalizing(world, "test -f one.txt"), shop.tip()
     assert ended(swarm) == ("succeeded", "")
     (pull,) = github.pulls
     assert (pull["head"], pull["base"], pull["title"]) == (swarm.branch, "main", "Make it better.")
-    assert (bare.tip(swarm.branch), bare.tip()) == (swarm.head_sha, before)
+    assert (shop.tip(swarm.branch), shop.tip()) == (swarm.head_sha, before)
     for part in ("Every check passed", "| one | complete | Wrote one. |", "https://swarms.example/swarms/"):
         assert part in pull["body"]
     found = row(swarm)
@@ -151,12 +151,12 @@ def test_one_that_somebody_closed_is_not_opened_again_behind_their_back(world: W
     assert row(swarm).status == "refused"
 
 
-def test_a_branch_that_somebody_pushed_to_is_not_overwritten(world: World, bare: Bare, github: Scripted):
+def test_a_branch_that_somebody_pushed_to_is_not_overwritten(world: World, shop: Bare, github: Scripted):
     swarm = finalizing(world)
-    theirs = bare.others_push({"theirs.txt": "x\n"})
-    bare.git("update-ref", f"refs/heads/{swarm.branch}", theirs)
+    theirs = shop.others_push({"theirs.txt": "x\n"})
+    shop.git("update-ref", f"refs/heads/{swarm.branch}", theirs)
     assert "Somebody pushed to swarm/" in ended(swarm)[1]
-    assert (bare.tip(swarm.branch), github.pulls) == (theirs, [])
+    assert (shop.tip(swarm.branch), github.pulls) == (theirs, [])
 
 
 Saying = tuple[int, dict[str, str], str, tuple[str, str], str]
@@ -198,7 +198,7 @@ def test_without_github_or_a_sign_in_it_is_refused_at_once(world: World, github:
 
 
 def test_an_app_is_given_a_token_for_this_repository_alone_and_once(
-    world: World, bare: Bare, github: Scripted, monkeypatch: pytest.MonkeyPatch, settings: Settings
+    world: World, shop: Bare, github: Scripted, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ):
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(

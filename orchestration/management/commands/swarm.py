@@ -15,6 +15,7 @@ from orchestration.domain.errors import InvalidInput, SwarmsiteError
 from orchestration.domain.publishing import Landing
 from orchestration.domain.states import QuestionStatus
 from orchestration.domain.texts import first_line
+from orchestration.management import conflicts
 from orchestration.management.bootstrap import bootstrap
 from orchestration.management.engine import live_holder, running
 from orchestration.management.follow import PERSON, SET_UP, as_json, follow, needs
@@ -72,6 +73,9 @@ class Command(BaseCommand):
         message.add_argument("text")
         message.add_argument("--subtask", default="", help="the name of the subtask whose agent should read it")
         _json(message)
+        settle = commands.add_parser("conflict", help="show a conflict that needs you, and settle it")
+        conflicts.describe(settle)
+        _json(settle)
         back = commands.add_parser("revert", help="take back what a subtask landed, with what rests on it")
         back.add_argument("id")
         back.add_argument("subtask", help="its name")
@@ -189,6 +193,19 @@ class Command(BaseCommand):
             tell_swarm(swarm, operator, options["text"])
         self._print(swarm)
 
+    def _conflict(self, options: dict[str, Any]) -> None:
+        _, operator = bootstrap()
+        swarm = find(options["id"])
+        entry = conflicts.find_conflict(swarm, options["subtask"])
+        if done := conflicts.act(entry, operator, options):
+            goes_on = "" if live_holder() else f" `manage.py swarm wait {swarm.public_id}` goes on with it."
+            self._tell(done + goes_on)
+            self._print(swarm)
+        elif self._json:
+            self.stdout.write(as_json(conflicts.as_facts(entry)))
+        else:
+            self.stdout.write("\n".join(conflicts.as_text(entry)))
+
     def _revert(self, options: dict[str, Any]) -> None:
         _, operator = bootstrap()
         subtask = find_subtask(find(options["id"]), options["subtask"])
@@ -198,6 +215,7 @@ class Command(BaseCommand):
             self.stdout.write(as_json({"reverts": names, "subtask": made.name if made else None}))
         elif made:
             self.stdout.write(f"{made.name} is in the merge queue; it takes back {', '.join(names)}.")
+            self.stdout.write(f"Follow it with `manage.py swarm wait {made.swarm.public_id}`.")
         else:
             self.stdout.write(f"This would take back {', '.join(names)}. Add --yes to do it.")
 
