@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,3 +80,12 @@ def hub(world: World, bare: Bare, monkeypatch: pytest.MonkeyPatch, settings: Set
         bare.git("config", "http.receivepack", "true")
         at(world, url=hub.url("shop.git"))
         yield hub
+
+
+@pytest.fixture
+def memory(settings: Settings) -> Iterator[None]:
+    """Thousands of commits: where there is a file system in memory, they are made there."""
+    place = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None, prefix="swarmsite-tests-")
+    settings.DATA_DIR = Path(place)
+    yield
+    shutil.rmtree(place)

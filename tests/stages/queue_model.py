@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from orchestration.adapters.git.runner import run_git
 from orchestration.adapters.git.store import BareRepository
+from tests.adapters.git.conftest import AGENT, WHEN
 
 
 @dataclass(frozen=True)
@@ -96,22 +96,16 @@ def _renames_meet(before: Tree, after: Tree, others: set[str]) -> bool:
 
 
 def commit(store: BareRepository, parent: str, before: Tree, after: Tree, name: str) -> str:
-    """The change as a commit on `parent`, made in one child as somebody else's git would make it."""
-    ref = f"refs/swarmsite/attempts/{name}"
-    lines = [
-        f"commit {ref}\ncommitter Agent <agent@example.org> 1767225600 +0000\ndata {len(name)}\n{name}\n".encode(),
-        f"from {parent}\n".encode(),
-    ]
-    for path in sorted(changed(before, after)):
-        file = after.get(path)
-        lines.append(
-            b"M %s inline %s\ndata %d\n%s\n" % (file.mode.encode(), path.encode(), len(file.content), file.content)
-            if file
-            else b"D %s\n" % path.encode()
-        )
-    run_git("fast-import", "--quiet", "--force", git_dir=store.path, stdin=b"".join(lines))
-    sha = store.read_ref(ref)
-    assert sha
+    """The change as a pinned commit on `parent`. All files lie at the top, so that a tree is one object."""
+    for path in changed(before, after) & set(after):
+        store.write_object("blob", after[path].content)
+    rows = (
+        b"%s %s\0%s" % (after[path].mode.encode(), path.encode(), bytes.fromhex(after[path].blob))
+        for path in sorted(after)
+    )
+    tree = store.write_object("tree", b"".join(rows))
+    sha = store.commit(tree, [parent], name, author=AGENT, committer=AGENT, when=WHEN)
+    store.pin("attempts", name, sha)
     return sha
 
 
