@@ -37,6 +37,7 @@ class MergeEntry(models.Model):
     guidance = models.TextField(blank=True, help_text="What a person told the agent that settles it.")
     rounds = models.PositiveSmallIntegerField(default=0, help_text="Settled conflicts before it, of the same work.")
     resolved = models.JSONField(default=list, help_text="path, mode, base, ours, theirs, blob of what was settled.")
+    took = models.JSONField(default=dict, help_text="Milliseconds of each part of its landing: domain.queueing.PARTS.")
     enqueued_at = models.DateTimeField(default=timezone.now, help_text="A resolution keeps its conflict's age.")
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -113,6 +113,11 @@ class Repository(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     looked_after_at = models.DateTimeField(default=timezone.now, editable=False)
     packed_at = models.DateTimeField(null=True, editable=False)
+    locks_removed = models.PositiveIntegerField(
+        default=0, editable=False, help_text="What killed git children had left."
+    )
+    loose_objects = models.PositiveIntegerField(null=True, editable=False, help_text="When it was last looked after.")
+    packs = models.PositiveIntegerField(null=True, editable=False, help_text="Likewise.")
 
     class Meta:
         verbose_name_plural = "repositories"
