@@ -7,6 +7,7 @@ from celery import shared_task
 from orchestration.stages import dispatch as dispatching
 from orchestration.stages import execute as executing
 from orchestration.stages import finish as finishing
+from orchestration.stages import forecast as forecasting
 from orchestration.stages import gate as checking
 from orchestration.stages import maintain as maintaining
 from orchestration.stages import merge as merging
@@ -49,6 +50,11 @@ def gate(run_id: int) -> None:
 @shared_task(name="orchestration.resolve", ignore_result=True)
 def resolve(swarm_id: int) -> None:
     resolving.resolve(swarm_id)
+
+
+@shared_task(name="orchestration.forecast", ignore_result=True)
+def forecast(swarm_id: int) -> None:
+    forecasting.forecast(swarm_id)
 
 
 @shared_task(name="orchestration.finish", ignore_result=True)

@@ -122,6 +122,7 @@ CELERY_TASK_ROUTES = {
     "orchestration.finish": {"queue": "check"},
     "orchestration.maintain": {"queue": "check"},
     "orchestration.resolve": {"queue": "plan"},
+    "orchestration.forecast": {"queue": "plan"},
     "orchestration.gate": {"queue": "check"},
     "orchestration.execute": {"queue": "execute"},
     "orchestration.merge": {"queue": "merge"},
@@ -151,6 +152,7 @@ SWARM: dict[str, Any] = {
     "QUESTION_TTL": env.integer("SWARM_QUESTION_TTL", 24 * 3600, low=1, high=366 * 24 * 3600),
     "RESULT_TTL": env.integer("SWARM_RESULT_TTL", 7 * 24 * 3600, low=60, high=10 * 365 * 24 * 3600),
     "TICK_SECONDS": env.integer("SWARM_TICK_SECONDS", 2, low=1, high=600),
+    "FORECAST_SECONDS": env.integer("SWARM_FORECAST_SECONDS", 5, low=0, high=3600),
 }
 
 LOGGING = {

@@ -45,6 +45,7 @@ class Stage(StrEnum):
     GATE = "gate"
     RESOLVE = "resolve"
     FINISH = "finish"
+    FORECAST = "forecast"
     MAINTAIN = "maintain"  # of a repository
 
 
@@ -119,7 +120,7 @@ NUDGES: Mapping[str, tuple[Stage, ...]] = {
     "gate.red": (Stage.MERGE,),
     "gate.infra": (Stage.MERGE,),
     "gate.cancelled": (Stage.MERGE,),
-    "merge_entry.landed": (Stage.DISPATCH,),
+    "merge_entry.landed": (Stage.DISPATCH, Stage.FORECAST),
     "merge_entry.conflict": (Stage.DISPATCH,),
     "merge_entry.rejected": (Stage.DISPATCH,),
 }

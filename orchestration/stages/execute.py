@@ -18,6 +18,7 @@ from orchestration.adapters.gateway import RetryPolicy
 from orchestration.adapters.git.workspaces import Workspace
 from orchestration.adapters.sandbox import Box, LateBox
 from orchestration.agents.assignment import Assignment, Inbox, Suspended, Workplace
+from orchestration.agents.builtin import BuiltinAgent
 from orchestration.agents.conversation import Clock, OutOfTime
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.conversation import Message, ToolSpec
@@ -29,6 +30,7 @@ from orchestration.domain.steering import Resumption
 from orchestration.models import Attempt
 from orchestration.stages import ask, briefing, caching, keeping, sharing
 from orchestration.stages.accounting import OverBudget, Spending
+from orchestration.stages.drafting import Drafting
 from orchestration.stages.employ import agent_of
 from orchestration.stages.handoff import Ending, settle
 from orchestration.stages.inspection import Inspection
@@ -132,6 +134,8 @@ class _Run:
             most_s=self._check_s,
             merges=settling,
         )
+        looks = settling is None and attempt.subtask.kind == "change"
+        self._drafting = Drafting(store_of(swarm), workspace, attempt, looks=looks)
         self._endpoint = endpoint_for(swarm, role_of(attempt))
         self._box: Box | None = None
 
@@ -158,6 +162,7 @@ class _Run:
                 return self._judge(self._make_anew(self._settling, self._box))
             workplace = Workplace(WorkspaceFiles(self._workspace.path), self._box)
             agent = agent_of(self._attempt, self._report, self._workspace.path)
+            self._drafting.outside = not isinstance(agent, BuiltinAgent)
             handoff = agent.run(self._assignment(), workplace, self, self._cancellation)
             return self._judge(handoff)
 
@@ -238,6 +243,7 @@ class _Run:
     def around(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], left: Callable[[], float]
     ) -> AbstractContextManager[None]:
+        self._drafting.look()
         return Spending(self._attempt, self._swarm, self._cancellation).call(self._endpoint, messages, tools, left)
 
     def turn(self, reply: Any) -> None:
@@ -250,10 +256,12 @@ class _Run:
         connection.close()
 
     def ran(self, tool: str, arguments: dict[str, Any], result: str, *, ok: bool, duration_ms: int) -> None:
+        self._drafting.changed()
         self._report.ran(tool, arguments, result, ok=ok, duration_ms=duration_ms)
 
     def alive(self) -> None:
         self._report.alive()
+        self._drafting.alive()
 
     def save_artifact(self, *, type_: str, name: str, mime: str, content: bytes) -> str:
         return self._report.save_artifact(type_=type_, name=name, mime=mime, content=content)

@@ -84,10 +84,19 @@ def messages_for(swarm: Swarm, listener: Subtask | None) -> QuerySet[Delivery]:
     rows = Delivery.objects.filter(message__swarm=swarm, subtask=listener).exclude(status=DeliveryStatus.EXPIRED)
     return rows.select_related("message__sender", "subtask").order_by("pk")
 
+def tell_of_conflict(attempt: Attempt, text: str, together: Moves) -> None:
+    """By the merge queue: the next attempt begins on another commit, and does not hear it."""
+    subtask, words = attempt.subtask, str(clean(text))
+    message = Message.objects.create(swarm=subtask.swarm, subtask=subtask, text=words)
+    Delivery.objects.create(message=message, subtask=subtask, only=attempt)
+    whom = {"subtask": subtask.public_id, "name": subtask.name}
+    together.record("message.sent", id=message.public_id, by=message.author, text=words[:MAX_LOGGED], **whom)
+
+
 
 _unheard = PreparedRead(
     lambda listener, on: (
-        Delivery.objects.filter(subtask=listener)
+        Delivery.objects.filter(Q(only=None) | Q(only=on), subtask=listener)
         .exclude(attempt=on)
         .exclude(status=DeliveryStatus.EXPIRED)
         .order_by()
@@ -130,8 +139,8 @@ class Ear:
             return []
         if not self._has_news():
             return []
-        rows = messages_for(self._swarm, self._listener).exclude(attempt=self._on).exclude(pk__in=self._taken)
-        fresh = list(rows)
+        rows = messages_for(self._swarm, self._listener).filter(Q(only=None) | Q(only=self._on.pk))
+        fresh = list(rows.exclude(attempt=self._on).exclude(pk__in=self._taken))
         self._take(fresh)
         return [message_told(one.message.author, one.message.text) for one in fresh]
 
@@ -185,19 +194,22 @@ class Ear:
 
 def expire_unheard() -> None:
     """What waits for somebody who will not come any more."""
-    ended = Q(subtask__status__in=SUBTASK_SETTLED) | Q(message__swarm__status__in=SWARM_OVER)
-    rows = Delivery.objects.filter(ended, status=DeliveryStatus.WAITING)
+    rows = Delivery.objects.filter(_for_nobody(), status=DeliveryStatus.WAITING)
     swarms = Swarm.objects.filter(pk__in=rows.order_by().values("message__swarm"))
     for swarm in swarms:
         expire_in(swarm)
 
 
 def expire_in(swarm: Swarm) -> None:
-    ended = Q(subtask__status__in=SUBTASK_SETTLED) | Q(message__swarm__status__in=SWARM_OVER)
-    rows = Delivery.objects.filter(ended, message__swarm=swarm, status=DeliveryStatus.WAITING)
+    rows = Delivery.objects.filter(_for_nobody(), message__swarm=swarm, status=DeliveryStatus.WAITING)
     try:
         with moves(swarm) as together:
             for row in rows.select_related("message", "subtask"):
                 together.advance(row, DeliveryStatus.EXPIRED, reason=NOBODY_LEFT)
     except Superseded:
         logger.info("A message of swarm %s was delivered at the last moment.", swarm.public_id)
+
+
+def _for_nobody() -> Q:
+    over = Q(subtask__status__in=SUBTASK_SETTLED) | Q(message__swarm__status__in=SWARM_OVER)
+    return over | (Q(only__isnull=False) & ~Q(only__status__in=ATTEMPT_LIVE))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from django.db.models import QuerySet
+from django.conf import settings
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from orchestration.adapters import queue
@@ -126,6 +127,8 @@ def _nudge() -> None:
     for swarm_id in waiting.values_list("swarm", flat=True).distinct():
         queue.nudge(Stage.MERGE, swarm_id)
     _nudge_conflicts()
+    if settings.SWARM["FORECAST_SECONDS"]:
+        _nudge_forecasts()
     neglected = Repository.objects.filter(looked_after_at__lt=timezone.now() - EVERY)
     for repository_id in neglected.values_list("pk", flat=True):
         queue.nudge(Stage.MAINTAIN, repository_id)
@@ -136,6 +139,15 @@ def _nudge_conflicts() -> None:
     rows = MergeEntry.objects.filter(status=EntryStatus.CONFLICT, rung="", subtask__status=SubtaskStatus.CONFLICT)
     for swarm_id in rows.filter(swarm__status__in=SWARM_ACTIVE).order_by("swarm").values_list("swarm").distinct():
         queue.nudge(Stage.RESOLVE, swarm_id[0])
+
+
+def _nudge_forecasts() -> None:
+    """Where something has not landed yet, or a forecast was made of what has ended since."""
+    running = Attempt.objects.filter(status=AttemptStatus.RUNNING).values("subtask__swarm")
+    waiting = MergeEntry.objects.filter(status__in=ENTRY_OPEN).values("swarm")
+    going_on = Q(status__in=SWARM_ACTIVE) & (Q(pk__in=running) | Q(pk__in=waiting))
+    for swarm_id in Swarm.objects.filter(going_on | ~Q(clashes_at="")).values_list("pk", flat=True):
+        queue.nudge(Stage.FORECAST, swarm_id)
 
 
 def _nudge_gates(before: datetime) -> None:

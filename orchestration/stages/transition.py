@@ -162,6 +162,11 @@ def note(swarm: Swarm, kind: str, **facts: Any) -> None:
         together.record(kind, **facts)
 
 
+def look_again(swarm: Swarm, stage: Stage) -> None:
+    """A nudge without an event: for what is nothing that a log should tell."""
+    queue.nudge(stage, swarm.pk)
+
+
 def progressed(swarm: Swarm) -> None:
     """Figures moved without an event: open pages look again."""
     live.announce(group_of(swarm.public_id), swarm.last_seq)

@@ -18,6 +18,7 @@ from orchestration.models import Attempt, MergeEntry, Subtask, Swarm, User
 from orchestration.stages.dispatch import dispatch
 from orchestration.stages.execute import execute
 from orchestration.stages.finish import finish
+from orchestration.stages.forecast import forecast
 from orchestration.stages.gate import gate
 from orchestration.stages.leases import lease_end, new_token
 from orchestration.stages.maintain import maintain
@@ -41,6 +42,7 @@ STAGES: Mapping[Stage, Callable[[int], None]] = {
     Stage.GATE: gate,
     Stage.RESOLVE: resolve,
     Stage.FINISH: finish,
+    Stage.FORECAST: forecast,
     Stage.MAINTAIN: maintain,
 }
 FAST = {"base_delay_ms": 0, "max_delay_ms": 0}

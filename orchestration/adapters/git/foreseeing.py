@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
-from functools import lru_cache, partial
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from orchestration.adapters.git.directory import GitDirectory
@@ -15,7 +16,10 @@ from orchestration.adapters.git.values import MergeConflict
 from orchestration.domain.errors import AdapterError, Failure
 
 MOST_PATHS = 500  # names of one workspace that are told
+MOST_KEPT = 2048
 _NAMES = ("-r", "-z", "--name-only", "--no-renames", "--no-ext-diff")
+_lock = threading.Lock()
+_differing: dict[tuple[Path, str, str], frozenset[str]] = {}  # how two commits differ never changes
 
 
 def merge_all(
@@ -38,16 +42,24 @@ def merge_all(
 
 
 def landed_since(store: GitDirectory, bases: Iterable[str], tip: str) -> dict[str, frozenset[str]]:
-    """By base: the files in which the tip differs from it."""
-    return {base: _differing(store.path, check_sha(base), check_sha(tip)) for base in set(bases)}
+    """By base: the files in which the tip differs from it. By one child, for whatever was not asked before."""
+    wanted = set(bases)
+    new = sorted(base for base in wanted if (store.path, base, tip) not in _differing)
+    if new:
+        with _lock:
+            if len(_differing) + len(new) > MOST_KEPT:
+                _differing.clear()
+            _differing.update({(store.path, base, tip): paths for base, paths in _compare(store, new, tip)})
+    return {base: _differing.get((store.path, base, tip), frozenset()) for base in wanted}
 
 
-@lru_cache(maxsize=1024)
-def _differing(path: Path, base: str, tip: str) -> frozenset[str]:
-    if base == tip:
-        return frozenset()
-    raw = GitDirectory(path).run("diff-tree", *_NAMES, base, tip).stdout
-    return frozenset(shown(name) for name in raw.split(b"\0") if name)
+def _compare(store: GitDirectory, bases: Sequence[str], tip: str) -> Iterator[tuple[str, frozenset[str]]]:
+    """Before each list git repeats the tip."""
+    lines = "".join(f"{check_sha(tip)} {check_sha(base)}\n" for base in bases)
+    raw = store.run("diff-tree", "--stdin", "--always", *_NAMES, stdin=lines.encode()).stdout
+    lists = [part.split(b"\0") for part in raw.split(tip.encode() + b"\0")[1:]]
+    for base, paths in zip(bases, lists, strict=True):
+        yield base, frozenset(shown(path) for path in paths if path)
 
 
 def touched(store: GitDirectory, workspace: Workspace, base: str) -> list[str]:
