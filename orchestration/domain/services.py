@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import SplitResult, urlsplit
+
+from orchestration.domain.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +87,44 @@ def service_at(base_url: str) -> str:
     """The name of the well-known service at this address; empty: it is none of them."""
     plain = base_url.rstrip("/")
     return next((name for name, one in SERVICES.items() if one.base_url and one.base_url == plain), "")
+
+
+def check_base_url(text: str) -> str:
+    """The address in its plain form. Raises InvalidInput."""
+    parts = _parts(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise InvalidInput("Write an address that begins with https:// or, on your own network, http://.")
+    if "@" in parts.netloc:
+        raise InvalidInput("The address must not hold a name, password or key: the key has a field of its own.")
+    if parts.query or parts.fragment:
+        raise InvalidInput("The address must not have a ? or # part.")
+    return text.strip().rstrip("/")
+
+
+def origin_of(base_url: str) -> str:
+    """To whom a key for this address is sent: the scheme, the host and the port."""
+    parts = _parts(base_url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def sends_in_clear(base_url: str) -> bool:
+    """Whether a key would go over somebody else's network without encryption."""
+    parts = _parts(base_url)
+    host = parts.hostname or ""
+    return parts.scheme == "http" and "." in host.replace(":", ".") and not _near(host)
+
+
+def _near(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return host.endswith((".localhost", ".local", ".internal"))
+
+
+def _parts(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text.strip())
+        _ = parts.port
+    except ValueError:
+        return urlsplit("")
+    return parts

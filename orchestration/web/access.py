@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 
 from orchestration.domain.rights import Action
-from orchestration.models import Artifact, Question, Repository, Subtask, Swarm, Team, User
+from orchestration.models import Artifact, ModelEndpoint, Question, Repository, Subtask, Swarm, Team, User
 
 P = ParamSpec("P")
 Row = TypeVar("Row", bound=Model)
@@ -20,7 +20,7 @@ NEEDED: Mapping[Action, str] = {
     Action.VIEW: "Only members of the team may see this.",
     Action.SUBMIT: "Viewers may look, but not hand in requests. Ask a maintainer of the team to make you a member.",
     Action.STEER: "Viewers may look, but not steer. Ask a maintainer of the team to make you a member.",
-    Action.CONFIGURE: "Only maintainers and owners of a team may change its repositories.",
+    Action.CONFIGURE: "Only maintainers and owners of a team may change its repositories and models.",
 }
 
 
@@ -80,6 +80,14 @@ def repository_of(user: User, public_id: str, action: Action = Action.VIEW) -> R
     repository = _found(repositories_of(user).filter(public_id=public_id))
     require(user, action, repository.team)
     return repository
+
+
+def endpoint_of(user: User, public_id: str, action: Action = Action.VIEW) -> ModelEndpoint:
+    """The demo's own is nobody's to change."""
+    visible = ModelEndpoint.objects.filter(team__in=user.teams_for(Action.VIEW), removed_at=None, is_demo=False)
+    endpoint = _found(visible.filter(public_id=public_id).select_related("team"))
+    require(user, action, endpoint.team)
+    return endpoint
 
 
 def require(user: User, action: Action, team: Team) -> None:

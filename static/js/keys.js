@@ -45,7 +45,7 @@
     "]": () => go("[rel='next']"),
     u: () => go("[data-key='u']"),
   };
-  const GO = { s: "[data-key='g s']", r: "[data-key='g r']" };
+  const GO = { s: "[data-key='g s']", r: "[data-key='g r']", m: "[data-key='g m']" };
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {

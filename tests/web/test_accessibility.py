@@ -52,6 +52,8 @@ def paths(live_house: House) -> list[str]:
     awaiting = scenes.awaiting_swarm(live_house.repository)
     budget = {"config": swarm.config | {"budget_usd": "5"}, "stopped_by": "swarm", "status_reason": "It is used up."}
     stopped = make.make_swarm(live_house.repository, status="paused", **budget)
+    model = make.make_endpoint(live_house.team, name="local", key_kept=True, roles="worker, planner")
+    make.make_endpoint(live_house.team, name="off", enabled=False)
     return [
         "/",
         "/?q=nothing-at-all",
@@ -73,6 +75,12 @@ def paths(live_house: House) -> list[str]:
         "/repositories/",
         "/repositories/new/",
         f"/repositories/{live_house.repository.public_id}/",
+        "/models/",
+        "/models/new/",
+        "/models/new/?service=ollama",
+        "/models/new/?service=openai",
+        f"/models/{model.public_id}/",
+        f"/models/{swarm.endpoint.public_id}/remove/",
         "/profile/",
         "/nowhere/",
     ]

@@ -41,6 +41,10 @@ GETS = {
     "repository": READ,
     "repository-queue": READ,
     "edit-repository": CONFIGURE,
+    "endpoints": OWN,
+    "new-endpoint": OWN | {"viewer": 403, "member": 403},
+    "endpoint": CONFIGURE,
+    "endpoint-remove": CONFIGURE,
 }
 DONE = 302  # an action answers with a redirect to its page
 ACT = STEER | {"member": DONE, "maintainer": DONE}
@@ -64,6 +68,11 @@ POSTS = {
     "swarm-limits": STEER | {"member": 400, "maintainer": 400},  # nothing to change
     "new-subtask": STEER | {"member": 400, "maintainer": 400},
     "subtask-edit": STEER | {"member": 400, "maintainer": 400},
+    "endpoint": CONFIGURE | {"maintainer": 400},
+    "endpoint-test": CONFIGURE | {"maintainer": DONE},
+    "endpoint-switch": CONFIGURE | {"maintainer": DONE},
+    "endpoint-remove": CONFIGURE | {"maintainer": DONE},
+    "new-endpoint": {who: SIGN_IN if who == "anonymous" else 400 for who in WHO},
     "new-repository": {who: SIGN_IN if who == "anonymous" else 400 for who in WHO} | {"viewer": 400},
     "new-swarm": {who: SIGN_IN if who == "anonymous" else 400 for who in WHO},
     "demo": {who: SIGN_IN if who == "anonymous" else GONE for who in WHO},  # there is none here
@@ -91,6 +100,7 @@ def addresses(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
         "artifact": artifact,
         "repository": house.repository,
     }
+    own["model"] = make.make_endpoint(house.team)
     own["question"] = make.make_question(house.swarm)
     paths = {}
     for pattern in urlpatterns:
