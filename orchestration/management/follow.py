@@ -82,7 +82,9 @@ def needs(swarm: Swarm) -> list[str]:
     asked = swarm.questions.filter(status=QuestionStatus.OPEN)
     found += [f"An agent asks: {one.text} Answer: {command} answer {one.public_id} TEXT" for one in asked]
     found += [
-        f"{one.subtask.name} conflicts with what landed: settle it on its page." for one in conflicts_for_people(swarm)
+        f"{one.subtask.name} conflicts with what landed. Settle it on its page, or: "
+        f"{command} conflict {id_} {one.subtask.name}"
+        for one in conflicts_for_people(swarm)
     ]
     return found
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from django.utils import timezone
 
 from orchestration.adapters.git.runner import shown
-from orchestration.adapters.git.settling import GONE, OURS, THEIRS, sides_of, with_entries
+from orchestration.adapters.git.settling import GONE, OURS, THEIRS, sides_of, union, with_entries
 from orchestration.adapters.git.values import Person, Staged
 from orchestration.adapters.secrets import clean, redactor
 from orchestration.domain.errors import AdapterError, InvalidInput
@@ -37,6 +37,7 @@ _FILES = frozenset({"100644", "100755"})
 class Take(StrEnum):
     OURS = "ours"  # what landed
     THEIRS = "theirs"  # what is to land
+    BOTH = "both"  # where they conflict, the lines of what landed and then of what is to land
     EDITED = "edited"
 
 
@@ -97,6 +98,8 @@ def settle(entry: MergeEntry, person: User, choices: Mapping[str, Choice]) -> No
 def _commit(settling: Settling, person: User, choices: Mapping[str, Choice]) -> str:
     entry, store = settling.entry, settling.store
     sides = sides_of(settling.conflict) if settling.conflict else {}
+    if strange := sorted(choices.keys() - {shown(path) for path in settling.settlement.left}):
+        raise InvalidInput(f"{strange[0]} does not conflict: look again.")
     put = {path: _entry(settling, shown(path), sides[path], choices) for path in settling.settlement.left}
     tree = with_entries(store, settling.settlement.tree, put) if put else settling.settlement.tree
     commit = store.commit(
@@ -116,13 +119,28 @@ def _entry(settling: Settling, path: str, sides: Mapping[int, Staged], choices: 
     choice = choices.get(path)
     if choice is None:
         raise InvalidInput(f"Say what becomes of {path}: it conflicts as well.")
+    if choice.take is Take.BOTH:
+        return _both(settling, path, sides)
     if choice.take is not Take.EDITED:
         side = sides.get(OURS if choice.take is Take.OURS else THEIRS)
         return f"{side.mode} {side.blob}" if side else GONE
-    text = choice.text.replace("\r\n", "\n")
+    text = _as_before(settling, sides, choice.text.replace("\r\n", "\n"))
     _check(path, text)
     modes = [sides[number].mode for number in (OURS, THEIRS) if number in sides and sides[number].mode in _FILES]
     return f"{modes[0] if modes else '100644'} {settling.store.write_object('blob', text.encode())}"
+
+
+def _as_before(settling: Settling, sides: Mapping[int, Staged], text: str) -> str:
+    """A browser sends every line's end in its own way: they become what they were on both sides."""
+    contents = settling.store.blobs([sides[number].blob for number in (OURS, THEIRS) if number in sides])
+    return text.replace("\n", "\r\n") if all(b"\r\n" in content for content in contents) else text
+
+
+def _both(settling: Settling, path: str, sides: Mapping[int, Staged]) -> str:
+    entry = union(settling.store, sides)
+    if entry is None:
+        raise InvalidInput(f"{path} is no text on both sides, so the lines of both cannot be taken.")
+    return entry
 
 
 def _check(path: str, text: str) -> None:

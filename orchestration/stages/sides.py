@@ -34,6 +34,11 @@ class File:
     lines: int
 
     @property
+    def has_both(self) -> bool:
+        """The lines of both sides can be taken."""
+        return self.ours.text is not None and self.theirs.text is not None
+
+    @property
     def sides(self) -> tuple[Side, Side, Side]:
         return self.base, self.ours, self.theirs
 

@@ -65,6 +65,7 @@ def test_guidance_that_did_not_help_leads_back_to_a_person(world: World, model: 
     [
         (Choice(Take.OURS), "FIRST\ntwo\nthree\n"),
         (Choice(Take.THEIRS), "SECOND\ntwo\nthree\n"),
+        (Choice(Take.BOTH), "FIRST\nSECOND\ntwo\nthree\n"),
         (Choice(Take.EDITED, "mine\r\nhere\r\n"), "mine\nhere\n"),
     ],
 )
@@ -92,16 +93,32 @@ def test_a_file_that_one_side_deleted_is_taken_or_left_out(world: World, model: 
     model.workers["second"] = [hand_off("blocked")]
     merge(swarm.pk)
     nudges.run()
+    with pytest.raises(InvalidInput, match=r"a\.txt is no text on both sides"):
+        settle(again(entry), world.ada, {"a.txt": Choice(Take.BOTH)})
     settle(again(entry), world.ada, {"a.txt": Choice(Take.OURS)})
     nudges.run()
     assert content(swarm, "a.txt") is None
     assert content(swarm, "second.txt") == "x\n"
 
 
+def test_an_edit_keeps_the_ends_of_lines_that_the_file_has(world: World, model: Model, nudges: Nudges):
+    swarm = world.running()
+    world.queued(swarm, "first", {"a.txt": "FIRST\r\ntwo\r\n"}, priority=1)
+    entry = world.queued(swarm, "second", {"a.txt": "SECOND\r\ntwo\r\n"})
+    model.workers["second"] = [hand_off("blocked")]
+    merge(swarm.pk)
+    nudges.run()
+    settle(again(entry), world.ada, {"a.txt": Choice(Take.EDITED, "BOTH\ntwo\r\n")})
+    nudges.run()
+    assert content(swarm, "a.txt") == "BOTH\r\ntwo\r\n"
+
+
 def test_every_path_needs_a_choice(world: World, model: Model, nudges: Nudges):
     _, entry = stuck(world, model, nudges)
     with pytest.raises(InvalidInput, match=r"Say what becomes of a\.txt"):
         settle(entry, world.ada, {})
+    with pytest.raises(InvalidInput, match=r"b\.txt does not conflict"):
+        settle(entry, world.ada, {"a.txt": Choice(Take.OURS), "b.txt": Choice(Take.OURS)})
     assert again(entry).status == "conflict"
 
 

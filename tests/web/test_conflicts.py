@@ -27,18 +27,18 @@ def commit(store: BareRepository, files: dict[str, str], *parents: str) -> str:
     return store.commit(tree, parents, "x", author=WHO, committer=WHO, when=timezone.now())
 
 
-def stuck(swarm: Swarm) -> MergeEntry:
-    """A real conflict in one file, for a person."""
+def stuck(swarm: Swarm, mine: str | None = "MINE\ntwo\n") -> MergeEntry:
+    """A real conflict in one file, for a person; with None the subtask has deleted it."""
     store = storage.bare_repository(swarm.repository.public_id)
     store.create()
     base = commit(store, {"a.txt": "one\ntwo\n", "b.txt": "b\n"})
     landed = commit(store, {"a.txt": f"LANDED {EVIL}\ntwo\n", "b.txt": "b\n"}, base)
-    mine = commit(store, {"a.txt": "MINE\ntwo\n", "b.txt": "b2\n"}, base)
+    wanted = commit(store, {"b.txt": "b2\n"} | ({} if mine is None else {"a.txt": mine}), base)
     store.create_branch(swarm.branch, landed)
     Swarm.objects.filter(pk=swarm.pk).update(base_sha=base, head_sha=landed)
     subtask = make.make_subtask(swarm, name="docs", status="conflict", status_reason="3 tries. It needs you.")
-    attempt = make.make_attempt(subtask, status="complete", base_sha=base, head_sha=mine)
-    entry = make.make_entry(attempt, status="conflict", head_sha=mine, conflict_paths=["a.txt"], rung="person")
+    attempt = make.make_attempt(subtask, status="complete", base_sha=base, head_sha=wanted)
+    entry = make.make_entry(attempt, status="conflict", head_sha=wanted, conflict_paths=["a.txt"], rung="person")
     make.make_attempt(subtask, status="failed", rung="fresh", resolves=entry, status_reason="It gave up.")
     return entry
 
@@ -81,6 +81,7 @@ def test_it_is_found_from_the_board_the_queue_and_the_subtask(house: House, plac
     [
         ({"take-0": "ours"}, f"LANDED {EVIL}\ntwo\n"),
         ({"take-0": "theirs"}, "MINE\ntwo\n"),
+        ({"take-0": "both"}, f"LANDED {EVIL}\nMINE\ntwo\n"),
         ({"take-0": "edited", "text-0": "BOTH\r\ntwo\r\n"}, "BOTH\ntwo\n"),
     ],
 )

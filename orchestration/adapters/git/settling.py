@@ -111,12 +111,12 @@ def _entry(store: BareRepository, policy: Policy | None, sides: Mapping[int, Sta
         case Policy.OURS | Policy.THEIRS:
             return _of(sides.get(OURS if policy is Policy.OURS else THEIRS))
         case Policy.UNION:
-            return _union(store, sides)
+            return union(store, sides)
         case Policy.REGENERATE | None:
             return None
 
 
-def _union(store: BareRepository, sides: Mapping[int, Staged]) -> str | None:
+def union(store: BareRepository, sides: Mapping[int, Staged]) -> str | None:
     """The lines of both; not of a file that one side deleted, of links, or of what is no text."""
     modes = {sides[number].mode if number in sides else "" for number in (OURS, THEIRS)}
     if len(modes) != 1 or not modes <= _FILES:
