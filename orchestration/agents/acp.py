@@ -13,9 +13,12 @@ from pydantic import BaseModel, ValidationError
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.files import ToolError, WorkspaceFiles
+from orchestration.adapters.sandbox import Box
 from orchestration.adapters.sandbox.child import Child
-from orchestration.agents.assignment import Assignment, Report, Workplace
-from orchestration.agents.conversation import Clock
+from orchestration.adapters.serving.access import bridge_argv
+from orchestration.agents.assignment import Assignment, Inbox, Report, Workplace
+from orchestration.agents.conversation import Clock, Quiet
+from orchestration.agents.mcp import NAME
 from orchestration.agents.programs import Outside
 from orchestration.agents.rpc import CannotDo, Peer, Refused
 from orchestration.agents.updates import Updates, paths_in, paths_of, shortened
@@ -54,9 +57,7 @@ class AcpAgent:
             self._outside.box() as box,
             box.start(self._outside.program(box), cancellation=access.stop) as child,
         ):
-            session = Session(
-                self._outside, child, clock, report=report, files=workplace.files, workspace=box.workspace
-            )
+            session = Session(self._outside, child, clock, report=report, files=workplace.files, box=box)
             try:
                 return session.work(assignment.task)
             finally:
@@ -73,8 +74,13 @@ class Listener(Protocol):
 
     def objections(self, handoff: SubmittedHandoff) -> Sequence[str]: ...
 
+    @property
+    def inbox(self) -> Inbox: ...
+
 
 class _Nobody:
+    inbox: Inbox = Quiet()
+
     def ran(self, tool: str, arguments: dict[str, Any], result: str, *, ok: bool, duration_ms: int) -> None:
         """There is nobody to be told."""
 
@@ -89,7 +95,7 @@ def introduce(outside: Outside, files: WorkspaceFiles) -> str:
     """Opens a session and ends it again; what the agent calls itself. Raises AdapterError or InvalidInput."""
     clock = Clock(3 * outside.spec.start_timeout_s)
     with outside.box() as box, box.start(outside.program(box), cancellation=outside.access.stop) as child:
-        session = Session(outside, child, clock, report=_Nobody(), files=files, workspace=box.workspace)
+        session = Session(outside, child, clock, report=_Nobody(), files=files, box=box)
         session.open()
         return session.name
 
@@ -98,14 +104,17 @@ class Session:
     """One conversation with one agent."""
 
     def __init__(
-        self, outside: Outside, child: Child, clock: Clock, *, report: Listener, files: WorkspaceFiles, workspace: str
+        self, outside: Outside, child: Child, clock: Clock, *, report: Listener, files: WorkspaceFiles, box: Box
     ) -> None:
         self._spec: AgentSpec = outside.spec
         self._stop = outside.access.stop
         self._files = files
         self._report = report
-        self._workspace = workspace
+        self._workspace = box.workspace
         self._cancelled = False
+        self._cut_short = False
+        self._tools = outside.tools
+        self._servers = [_server(bridge_argv(box.home))] if outside.tools else []
         self._id = ""
         self._offered: list[str] = []
         self.name = self._spec.name
@@ -113,16 +122,21 @@ class Session:
         self._peer = Peer(child, clock, self._answer, silence_s=self._spec.silence_timeout_s, quiet=outside.access.idle)
 
     def work(self, task: str) -> SubmittedHandoff:
+        """What people say meanwhile is the next prompt, before the agent's word counts."""
         self.open()
-        told = task
-        for refused in range(MAX_REFUSED_CLAIMS + 1):
-            handoff = self._turn(told)
-            objections = self._report.objections(handoff) if handoff.status is Claim.COMPLETE else ()
+        told, refused = [task, *self._report.inbox.news()], 0
+        while True:
+            handoff = self._turn("\n\n".join(told))
+            told = [] if self._cut_short else list(self._report.inbox.news())
+            if told:
+                continue
+            claims = handoff.status is Claim.COMPLETE or handoff.split
+            objections = self._report.objections(handoff) if claims else ()
             if not objections or refused == MAX_REFUSED_CLAIMS:
                 return handoff
-            self.updates.record("handoff", {"status": "complete"}, "\n".join(objections), ok=False)
-            told = "It is not complete yet. " + "\n".join(objections) + "\nMend it, or say honestly what is missing."
-        raise AssertionError  # pragma: no cover - the last round returns
+            refused += 1
+            self.updates.record("handoff", {"status": handoff.status.value}, "\n".join(objections), ok=False)
+            told = ["It is not complete yet. " + "\n".join(objections) + "\nMend it, or say honestly what is missing."]
 
     def open(self) -> None:
         """Initialises, signs in where that is asked for and possible, and opens a session."""
@@ -145,7 +159,7 @@ class Session:
         self.updates.record("session", {"agent": self.name}, f"{self.name} opened a session.", ok=True)
 
     def _new_session(self, within: float) -> str:
-        params = {"cwd": self._workspace, "mcpServers": []}
+        params = {"cwd": self._workspace, "mcpServers": self._servers}
         last: AdapterError | None = None
         for method in ("", *self._offered[:MAX_SIGN_INS]):
             try:
@@ -168,6 +182,9 @@ class Session:
 
     def _turn(self, told: str) -> SubmittedHandoff:
         self.updates.new_turn()
+        if self._tools:
+            self._tools.begin()
+        self._report.inbox.sent()
         prompt = {"sessionId": self._id, "prompt": [{"type": "text", "text": told}]}
         try:
             answer = self._peer.request(AGENT_METHODS["session_prompt"], prompt)
@@ -178,7 +195,9 @@ class Session:
             self._say_goodbye()
             raise
         self._stop.check()
-        return self._handoff(_read(schema.PromptResponse, answer))
+        handoff = self._handoff(_read(schema.PromptResponse, answer))
+        self._report.inbox.answered(handoff.summary)
+        return handoff
 
     def _say_goodbye(self) -> None:
         """The agent may put its files in order; whether it does or not, it is killed afterwards."""
@@ -191,6 +210,9 @@ class Session:
         said = storable(self.updates.message)[:MOST_SUMMARY] or "The agent ended its turn without a word."
         if answer.usage:
             self.updates.record("session", {}, f"The agent counted {answer.usage.total_tokens} tokens.", ok=True)
+        self._cut_short = answer.stop_reason in _STOPPED
+        if self._tools and self._tools.handoff:
+            return self._tools.handoff
         if answer.stop_reason in _STOPPED:
             claim, why = _STOPPED[answer.stop_reason]
             return SubmittedHandoff(status=claim, summary=said, concerns=[why])
@@ -266,6 +288,10 @@ def _hello() -> dict[str, Any]:
         "clientCapabilities": {"fs": {"readTextFile": True, "writeTextFile": True}, "terminal": False},
         "clientInfo": {"name": "swarmsite", "title": "Swarmsite", "version": "0.1.0"},
     }
+
+
+def _server(argv: Sequence[str]) -> dict[str, Any]:
+    return {"name": NAME, "command": argv[0], "args": list(argv[1:]), "env": []}
 
 
 def _option(options: list[schema.PermissionOption], way: str) -> str:

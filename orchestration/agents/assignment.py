@@ -53,7 +53,9 @@ class Inbox(Protocol):
         """The request with them has gone out."""
         ...
 
-    def answered(self, reply: Reply) -> None: ...
+    def answered(self, text: str) -> None:
+        """What the agent said to that request."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

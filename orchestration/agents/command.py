@@ -34,11 +34,12 @@ class CommandAgent:
         told = assignment.task
         with self._outside.box() as box:
             for refused in range(MAX_REFUSED_CLAIMS + 1):
-                handoff = self._once(box, told, clock, report)
-                objections = report.objections(handoff) if handoff.status is Claim.COMPLETE else ()
+                handoff = self._once(box, "\n\n".join([told, *report.inbox.news()]), clock, report)
+                claims = handoff.status is Claim.COMPLETE or handoff.split
+                objections = report.objections(handoff) if claims else ()
                 if not objections or refused == MAX_REFUSED_CLAIMS:
                     return handoff
-                report.ran("handoff", {"status": "complete"}, "\n".join(objections), ok=False, duration_ms=0)
+                report.ran("handoff", {"status": handoff.status.value}, "\n".join(objections), ok=False, duration_ms=0)
                 news = "An earlier run ended, but it is not complete yet."
                 told = "\n".join([assignment.task, "", news, *objections])
         raise AssertionError  # pragma: no cover - the last round returns
@@ -47,12 +48,18 @@ class CommandAgent:
         spec, stop = self._outside.spec, self._outside.access.stop
         by_input = not any(asks_for(spec, name) for name in PROMPTS)
         program = self._outside.program(box, told, by_input=by_input)
+        tools = self._outside.tools
+        if tools:
+            tools.begin()
+        report.inbox.sent()
         ran = box.run(program, timeout_s=clock.left(), cancellation=stop)
         self._write_down(program, ran, report)
         stop.check()
         if ran.timed_out:
             clock.left()
-        return _handoff(spec.name, ran)
+        handoff = tools.handoff if tools and tools.handoff else _handoff(spec.name, ran)
+        report.inbox.answered(handoff.summary)
+        return handoff
 
     def _write_down(self, program: Program, ran: CommandResult, report: Report) -> None:
         said = _plain(ran.output)

@@ -70,7 +70,7 @@ class Quiet:
 
     def sent(self) -> None: ...
 
-    def answered(self, reply: Reply) -> None: ...
+    def answered(self, text: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ class Conversation:
         with self.around(messages, self.tools, self.clock.left):
             reply = self._complete(messages)
             self.on_reply(reply)
-        self.inbox.answered(reply)
+        self.inbox.answered(reply.text)
         if reply.finish_reason == "content_filter":
             raise ContentRefused(reply.endpoint)
         self.messages.append(Message("assistant", reply.text, reply.tool_calls))

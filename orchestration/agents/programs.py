@@ -9,7 +9,8 @@ from pathlib import Path
 
 from orchestration.adapters import installation
 from orchestration.adapters.sandbox import Box, Limits, Program
-from orchestration.adapters.serving.access import GatewayAccess, forwarder_argv
+from orchestration.adapters.serving.access import GatewayAccess, bridge_argv, bridge_files, forwarder_argv, python
+from orchestration.agents.mcp import ToolServer
 from orchestration.domain.agents import AgentSpec, check_agent, check_mounts, filled
 
 OUTPUT_KEPT = 4_000_000
@@ -25,6 +26,7 @@ class Outside:
     spec: AgentSpec
     access: GatewayAccess
     open: OpenBox
+    tools: ToolServer | None = None
 
     def box(self) -> AbstractContextManager[Box]:
         """A box of its own, in which the agent's program can be found. Raises InvalidInput where it is not there."""
@@ -43,6 +45,9 @@ class Outside:
             "anthropic_url": self.access.anthropic_url,
             "token": self.access.token,
             "model": self.access.model,
+            "tools_url": self.access.tools_url,
+            "tools_program": bridge_argv(box.home)[-1],
+            "python": python(),
             "workspace": box.workspace,
             "home": box.home,
             "prompt": prompt,
@@ -53,6 +58,10 @@ class Outside:
         return Program(
             command=forwarder_argv(self.access, (found.argv[0], *spec.argv[1:])),
             environment=spec.environment,
-            files={**spec.files, **({PROMPT_FILE: prompt} if prompt else {})},
+            files={
+                **spec.files,
+                **({PROMPT_FILE: prompt} if prompt else {}),
+                **(bridge_files(self.access) if self.tools else {}),
+            },
             input=prompt.encode() if by_input else b"",
         )

@@ -29,7 +29,9 @@ class Permissions(StrEnum):
     NONE = "none"  # only looking and thinking
 
 
-PLACEHOLDERS = frozenset({"openai_url", "anthropic_url", "token", "model", "workspace", "home"})
+PLACEHOLDERS = frozenset(
+    {"openai_url", "anthropic_url", "token", "model", "workspace", "home", "tools_url", "tools_program", "python"}
+)
 PROMPTS = frozenset({"prompt", "prompt_file"})  # of command agents
 MOST_TEXT = 100_000
 # What only looks, in the protocol's words for kinds of tool calls.

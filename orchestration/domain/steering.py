@@ -85,6 +85,14 @@ def no_answer_told(reason: str) -> str:
     return f"{reason} Decide yourself, and say in your handoff's concerns what you decided."
 
 
+def begun_again(before: Resumption) -> str:
+    """For an agent whose conversation could not be kept."""
+    return (
+        "You have worked on this before, and what you changed is in the current directory. You asked:\n\n"
+        f"{before.question}\n\n{before.answer}\n\nGo on from there."
+    )
+
+
 def shorten(messages: Sequence[Message], most: int = MAX_CONVERSATION) -> list[Message]:
     """Fits it into so many characters: the oldest results go first, then what was called, then what was said. Every
     call keeps its answer, and the beginning stays whole."""

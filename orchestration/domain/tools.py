@@ -121,6 +121,14 @@ ASK_HUMAN = ToolSpec(
         options=_TEXTS | {"description": "answers to choose from, if there are some"},
     ),
 )
+SAVE_ARTIFACT = ToolSpec(
+    "save_artifact",
+    "Keep a result beside the commit: give `content`, or the `path` of a file.",
+    _object(("type", "name", "mime"), type=_text(), name=_text(), path=_text(), content=_text(), mime=_text()),
+)
+
+# What an agent that is not ours cannot have brought along.
+OUTSIDE_TOOLS = (SAVE_ARTIFACT, SHARE_RESULT, GET_RESULTS, ASK_HUMAN, HANDOFF)
 
 WORKER_TOOLS = (
     LIST_FILES,
@@ -144,11 +152,7 @@ WORKER_TOOLS = (
         "Run a shell command in the repository's root, in a sandbox without network.",
         _object(("command",), command=_text(), timeout_s=_whole(120)),
     ),
-    ToolSpec(
-        "save_artifact",
-        "Keep a result beside the commit: give `content`, or the `path` of a file.",
-        _object(("type", "name", "mime"), type=_text(), name=_text(), path=_text(), content=_text(), mime=_text()),
-    ),
+    SAVE_ARTIFACT,
     SHARE_RESULT,
     GET_RESULTS,
     ASK_HUMAN,

@@ -14,11 +14,15 @@ from orchestration.agents.assignment import Assignment, Report, Workplace
 from orchestration.agents.builtin import BuiltinAgent
 from orchestration.agents.command import CommandAgent
 from orchestration.agents.conversation import Clock
+from orchestration.agents.mcp import ToolServer
 from orchestration.agents.programs import Outside
+from orchestration.agents.toolbox import Toolbox
 from orchestration.domain.agents import BUILTIN, AgentKind, AgentSpec
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.handoffs import SubmittedHandoff
+from orchestration.domain.steering import begun_again
+from orchestration.domain.tools import ASK_HUMAN, OUTSIDE_TOOLS
 from orchestration.models import Agent, Attempt, Repository
 from orchestration.stages import briefing
 from orchestration.stages.forward import open_gateway
@@ -64,13 +68,28 @@ class _Employed:
     def run(
         self, assignment: Assignment, workplace: Workplace, report: Report, cancellation: Cancellation
     ) -> SubmittedHandoff:
-        clock = Clock(assignment.timeout_s)
+        before = assignment.resumption
+        clock = Clock(assignment.timeout_s, before.used_s if before else 0.0)
         task = outside_task(self._attempt, assignment)
-        with open_gateway(
-            self._attempt, self._report, cancellation, network=self._shares_network, left=clock.left
-        ) as access:
-            agent = outside_agent(Outside(self._spec, access, self._open))
-            return agent.run(replace(assignment, task=task, timeout_s=clock.left()), workplace, report, cancellation)
+        if before:
+            report.ran(ASK_HUMAN.name, {"question": before.question}, before.answer, ok=True, duration_ms=0)
+            task = f"{task}\n\n{begun_again(before)}"
+        tools = self._tools(workplace, report, clock, cancellation)
+        try:
+            with open_gateway(
+                self._attempt, self._report, cancellation, network=self._shares_network, left=clock.left, tools=tools
+            ) as access:
+                agent = outside_agent(Outside(self._spec, access, self._open, tools))
+                assignment = replace(assignment, task=task, timeout_s=clock.left())
+                return agent.run(assignment, workplace, report, cancellation)
+        except AdapterError:
+            if tools.suspended and not cancellation.is_set:
+                raise tools.suspended from None
+            raise
+
+    def _tools(self, workplace: Workplace, report: Report, clock: Clock, cancellation: Cancellation) -> ToolServer:
+        toolbox = Toolbox(workplace, report, clock, cancellation, [tool.name for tool in OUTSIDE_TOOLS])
+        return ToolServer(toolbox, report, clock, told_elsewhere=self._spec.kind is AgentKind.ACP)
 
     @property
     def _shares_network(self) -> bool:

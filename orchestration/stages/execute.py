@@ -118,7 +118,6 @@ class _Run:
         swarm = attempt.subtask.swarm
         self._settling = settling
         self._resumption = resumption
-        self.inbox: Inbox = Ear(swarm, attempt.subtask, attempt)
         self._attempt = attempt
         self._swarm = swarm
         self._config: SwarmConfig = config_of(swarm)
@@ -126,6 +125,7 @@ class _Run:
         self._workspace = workspace
         self._cancellation = cancellation
         self._report = AttemptReport(swarm, attempt, self._config.max_total_steps)
+        self.inbox: Inbox = Ear(swarm, attempt.subtask, attempt, turns=lambda: self._report.turns)
         self._inspection = Inspection(
             store_of(swarm),
             workspace,

@@ -8,10 +8,11 @@ import hmac
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 from django.db import connection
 from django.db.models import F, QuerySet
@@ -26,13 +27,16 @@ from orchestration.adapters.serving.application import Application
 from orchestration.adapters.serving.server import serving
 from orchestration.adapters.serving.shape import Question, Refusal, Trouble
 from orchestration.agents.conversation import CALL_TIMEOUT_S, OutOfTime
-from orchestration.domain.conversation import Message, Reply
+from orchestration.agents.mcp import ToolServer
+from orchestration.domain.conversation import Message, Reply, ToolSpec
 from orchestration.domain.endpoints import ModelRole
 from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.states import AttemptStatus
+from orchestration.domain.steering import WAITS
 from orchestration.models import Attempt
 from orchestration.stages.accounting import Spending
 from orchestration.stages.leases import release_connection
+from orchestration.stages.relay import Relay
 from orchestration.stages.reporting import AttemptReport
 from orchestration.stages.rows import config_of, endpoint_for
 
@@ -48,11 +52,20 @@ _TOO_MANY = Trouble(
     429, f"At most {AT_ONCE} calls of one attempt may run at once; ask again.", "rate_limit_exceeded", again=True
 )
 
+_NO_TOOLS = Trouble(404, "No tools are offered here.", "not_found")
+
 
 class Line:
     """One attempt's line to the models. `stop` is set when a call met a limit that ends the attempt."""
 
-    def __init__(self, attempt: Attempt, report: AttemptReport, left: Callable[[], float], stop: Cancellation) -> None:
+    def __init__(
+        self,
+        attempt: Attempt,
+        report: AttemptReport,
+        left: Callable[[], float],
+        stop: Cancellation,
+        tools: ToolServer | None = None,
+    ) -> None:
         swarm = attempt.subtask.swarm
         config = config_of(swarm)
         self._attempt = attempt
@@ -60,6 +73,8 @@ class Line:
         self._report = report
         self._left = left
         self._stop = stop
+        self._tools = tools
+        self._relay = Relay(attempt, lambda: report.turns)
         self._most_steps = config.max_steps_per_subagent
         self._retries = RetryPolicy(config.max_retries, config.base_delay_ms, config.max_delay_ms)
         self._endpoint = endpoint_for(swarm, ModelRole.WORKER)
@@ -94,6 +109,17 @@ class Line:
                     self._stop.check()  # the limit that another call met says more
                 raise
 
+    def serve(self, message: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Its own tools. Where it asked what only a person can answer, it is stopped, and begins again with that."""
+        if self._tools is None:
+            raise Refusal(_NO_TOOLS)
+        with self._counted(), _own_connection():
+            self._report.alive()
+            answer = self._tools.answer(message)
+            if self._tools.suspended:
+                self._stop.cancel(WAITS)
+            return answer
+
     def idle(self) -> float:
         """Seconds without any call in flight."""
         with self._idle:
@@ -107,21 +133,23 @@ class Line:
         on = copy.copy(self._attempt)
         on.reserved_tokens, on.reserved_usd = 0, Decimal(0)
         spending = Spending(on, self._swarm, hung_up)
-        question = replace(question, messages=tuple(self._fitted(question)))
-        with self._turn(hung_up), spending.call(self._endpoint, question.messages, question.tools, self._left):
-            reply = self._complete(question, hung_up)
-            granted = self._report.answered(reply, on)
+        with self._relay.told(question.messages, tools=bool(question.tools)) as (messages, ear):
+            question = replace(question, messages=tuple(self._fitted(messages, question.tools)))
+            with self._turn(hung_up), spending.call(self._endpoint, question.messages, question.tools, self._left):
+                reply = self._complete(question, hung_up, ear.sent)
+                granted = self._report.answered(reply, on)
+            ear.answered(reply.text)
             if reply.tool_calls and not granted:
                 most = config_of(self._swarm).max_total_steps
                 raise AdapterError(Failure.BUDGET, f"The swarm's limit of {most} tool calls is used up.")
             return replace(reply, tool_calls=reply.tool_calls[:granted])
 
-    def _fitted(self, question: Question) -> Sequence[Message]:
+    def _fitted(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Sequence[Message]:
         """An agent that does not know the model's window keeps its instruction and its latest turns."""
-        clean = [clean_message(one) for one in question.messages]  # before it is cut: half a secret would not be known
-        return get_gateway().fitted(self._endpoint, clean, question.tools)
+        clean = [clean_message(one) for one in messages]  # before it is cut: half a secret would not be known
+        return get_gateway().fitted(self._endpoint, clean, tools)
 
-    def _complete(self, question: Question, hung_up: Cancellation) -> Reply:
+    def _complete(self, question: Question, hung_up: Cancellation, on_sent: Callable[[], None]) -> Reply:
         most = question.max_output_tokens
         return get_gateway().complete(
             self._endpoint,
@@ -134,6 +162,7 @@ class Line:
             timeout_s=min(CALL_TIMEOUT_S, self._left()),
             retries=self._retries,
             on_progress=lambda _: self._report.alive(),
+            on_sent=on_sent,
         )
 
     @contextmanager
@@ -200,12 +229,13 @@ def open_gateway(
     *,
     network: bool,
     left: Callable[[], float],
+    tools: ToolServer | None = None,
 ) -> Iterator[GatewayAccess]:
     """The way to the models for the agent of this attempt, which is ours and running. `network`: the agent shares the
-    server's network; otherwise a sandbox must show `access.shown`. On leaving, its token is void, its calls have ended
-    and are settled, and nothing of it is left."""
+    server's network; otherwise a sandbox must show `access.shown`. `tools` of ours are offered beside the models. On
+    leaving, its token is void, its calls have ended and are settled, and nothing of it is left."""
     stop, token = Cancellation(), new_token(attempt)
-    line = Line(attempt, report, left, stop)
+    line = Line(attempt, report, left, stop, tools)
     with (
         _known(attempt, line),
         cancellation.calling(lambda: stop.cancel(cancellation.reason)),

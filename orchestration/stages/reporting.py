@@ -65,6 +65,11 @@ class AttemptReport:
         release_connection()
         return granted
 
+    @property
+    def turns(self) -> int:
+        """That the attempt has had."""
+        return self._turn
+
     def may_run(self, wanted: int) -> int:
         return wanted if self._last_calls is None else min(wanted, self._last_calls)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from orchestration.adapters.secrets import clean
-from orchestration.domain.conversation import Reply
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.rights import Action
 from orchestration.domain.states import (
@@ -84,6 +83,7 @@ def messages_for(swarm: Swarm, listener: Subtask | None) -> QuerySet[Delivery]:
     rows = Delivery.objects.filter(message__swarm=swarm, subtask=listener).exclude(status=DeliveryStatus.EXPIRED)
     return rows.select_related("message__sender", "subtask").order_by("pk")
 
+
 def tell_of_conflict(attempt: Attempt, text: str, together: Moves) -> None:
     """By the merge queue: the next attempt begins on another commit, and does not hear it."""
     subtask, words = attempt.subtask, str(clean(text))
@@ -91,7 +91,6 @@ def tell_of_conflict(attempt: Attempt, text: str, together: Moves) -> None:
     Delivery.objects.create(message=message, subtask=subtask, only=attempt)
     whom = {"subtask": subtask.public_id, "name": subtask.name}
     together.record("message.sent", id=message.public_id, by=message.author, text=words[:MAX_LOGGED], **whom)
-
 
 
 _unheard = PreparedRead(
@@ -123,11 +122,17 @@ def is_addressed(swarm: Swarm, listener: Subtask | None) -> bool:
 class Ear:
     """What one conversation hears: each message once, in the first request after it was sent."""
 
-    def __init__(self, swarm: Swarm, listener: Subtask | None, on: Attempt | PlanIteration) -> None:
+    def __init__(
+        self,
+        swarm: Swarm,
+        listener: Subtask | None,
+        on: Attempt | PlanIteration,
+        turns: Callable[[], int] | None = None,
+    ) -> None:
         self._swarm = swarm
         self._listener = listener
         self._on = on
-        self._turn = on.steps
+        self._turns = turns or (lambda: on.steps)  # that its conversation has had
         self._taken: set[int] = set()
         self._going: list[Delivery] = []
         self._unanswered: list[Delivery] = []
@@ -149,6 +154,15 @@ class Ear:
         listener = self._listener.pk if self._listener else None
         return any(pk not in self._taken for (pk,) in _unheard(listener=listener, on=self._on.pk))
 
+    def skip(self, taken: Iterable[int]) -> None:
+        """These are on their way by another request."""
+        self._taken |= set(taken)
+
+    @property
+    def going(self) -> set[int]:
+        """What was taken for a request that has not gone out yet."""
+        return {one.pk for one in self._going}
+
     def told(self, deliveries: Iterable[Delivery]) -> None:
         """These are part of the next request already."""
         self._take(list(deliveries))
@@ -159,11 +173,10 @@ class Ear:
         if going and self._mark(going, DeliveryStatus.DELIVERED, self._where() | {"delivered_at": timezone.now()}):
             self._unanswered += going
 
-    def answered(self, reply: Reply) -> None:
-        self._turn += 1
+    def answered(self, text: str) -> None:
         heard, self._unanswered = self._unanswered, []
         if heard:
-            reply_line = clean(first_line(reply.text, MAX_REPLY))
+            reply_line = clean(first_line(text, MAX_REPLY))
             self._mark(heard, DeliveryStatus.ANSWERED, {"reply": reply_line, "answered_at": timezone.now()})
 
     def _take(self, deliveries: list[Delivery]) -> None:
@@ -172,7 +185,7 @@ class Ear:
 
     def _where(self) -> dict[str, Any]:
         name = "attempt" if isinstance(self._on, Attempt) else "iteration"
-        return {name: self._on, "turn": self._turn + 1, "reply": "", "answered_at": None}
+        return {name: self._on, "turn": self._turns() + 1, "reply": "", "answered_at": None}
 
     def _mark(self, rows: list[Delivery], to: DeliveryStatus, fields: dict[str, Any]) -> bool:
         """A message is words on their way, and never ends the attempt: where its row moved on, that stands."""

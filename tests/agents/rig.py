@@ -120,7 +120,7 @@ class Letters(Inbox):
     def sent(self) -> None:
         self.log.append("sent")
 
-    def answered(self, reply: Reply) -> None:
+    def answered(self, text: str) -> None:
         self.log.append("answered")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,33 @@ class Told(Exception):
     """Our client's error."""
 
 
+class Tools:
+    """A client of the first server of tools that the session was given."""
+
+    def __init__(self, server: dict[str, Any]) -> None:
+        self.server = server
+        command = [server["command"], *server["args"]]
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.number = 0
+
+    def tell(self, **message: Any) -> None:
+        assert self.child.stdin
+        self.child.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+        self.child.stdin.flush()
+
+    def ask(self, method: str, **params: Any) -> Any:
+        assert self.child.stdout
+        self.number += 1
+        self.tell(id=self.number, method=method, params=params)
+        answer = json.loads(self.child.stdout.readline())
+        assert answer["id"] == self.number, answer
+        return answer.get("result") or answer["error"]
+
+    def call(self, name: str, /, **arguments: Any) -> str:
+        result = self.ask("tools/call", name=name, arguments=arguments)
+        return ("wrong: " if result["isError"] else "") + str(result["content"][0]["text"])
+
+
 class Agent:
     """`ask` and `tell` go to the client; `prompt` is one behaviour a method, chosen by the first argument."""
 
@@ -34,6 +62,7 @@ class Agent:
         self.signed_in = ""
         self.cancelled = False
         self.asked = 0
+        self.servers: list[dict[str, Any]] = []
 
     def send(self, **message: Any) -> None:
         sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
@@ -120,7 +149,8 @@ class Agent:
             error = Told("Sign in first.")
             error.code = -32000  # type: ignore[attr-defined]
             raise error
-        assert params == {"cwd": str(Path.cwd()), "mcpServers": []}, params
+        assert params["cwd"] == str(Path.cwd()), params
+        self.servers = params["mcpServers"]
         return {"sessionId": SESSION}
 
     # Behaviours, good ones first.
@@ -208,6 +238,31 @@ class Agent:
 
     def counts(self) -> dict[str, Any]:
         return {"usage": {"totalTokens": 321, "inputTokens": 300, "outputTokens": 21}}
+
+    def uses_tools(self) -> None:
+        tools = Tools(self.servers[0])
+        hello = tools.ask("initialize", protocolVersion="2025-03-26", capabilities={}, clientInfo={"name": "x"})
+        tools.tell(method="notifications/initialized")
+        listed = [tool["name"] for tool in tools.ask("tools/list")["tools"]]
+        said = [
+            tools.call("share_result", key="port", value=8080, tags=["net"]),
+            tools.call("get_results", tags=["net"]),
+            tools.call("save_artifact", type="note", name="note.md", mime="text/markdown", path="hello.json"),
+            tools.call("handoff", status="splendid"),
+            tools.call("handoff", status="complete", summary="By the tool.", concerns=["It creaks."]),
+        ]
+        Path("tools.json").write_text(json.dumps({"hello": hello, "listed": listed, "said": said}))
+        self.write()
+
+    def asks_person(self) -> None:
+        if " answered: " not in Path("prompt-1.txt").read_text():
+            Path("half.txt").write_text("half\n")
+            Path("told.txt").write_text(Tools(self.servers[0]).call("ask_human", question="Tabs or spaces?"))
+            time.sleep(600)
+        self.write()
+
+    def asks_once(self) -> None:
+        Path("told.txt").write_text(Tools(self.servers[0]).call("ask_human", question="tabs or spaces"))
 
     # Bad ones.
 

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from orchestration.adapters.sandbox import choose_sandbox
 from orchestration.domain.agents import Permissions
 from orchestration.domain.handoffs import Claim
 from tests.agents.outside import PYTHON, SCRIPT, OutsideDesk
-from tests.agents.rig import TASK
+from tests.agents.rig import TASK, Letters
 
 pytestmark = pytest.mark.sandbox
+
+
+@dataclass
+class Late(Letters):
+    """What people say comes at the end of each turn, one after the other; the beginning is quiet."""
+
+    later: list[str] = field(default_factory=list)
+    looks: int = 0
+
+    @override
+    def news(self) -> Sequence[str]:
+        self.looks += 1
+        if self.looks == 1 or not self.later:
+            return ()
+        self.log.append(f"took {self.later[0]}")
+        return [self.later.pop(0)]
 
 
 @pytest.fixture
@@ -174,3 +193,25 @@ def test_a_sign_in_that_cannot_be_done_says_what_is_offered(desk: OutsideDesk):
 def test_the_sessions_mode_can_be_set(desk: OutsideDesk):
     desk.run(session_mode="autonomous")
     assert (desk.root / "mode.txt").read_text() == "autonomous"
+
+
+def test_what_people_say_meanwhile_is_the_next_prompt_instead_of_the_end(desk: OutsideDesk):
+    late = desk.report.inbox = Late(later=["Use tabs.", "And be quick."])
+    handoff = desk.run("mends")
+    assert handoff.summary == "Turn 3 is over."
+    assert [desk.root.joinpath(f"prompt-{turn}.txt").read_text() for turn in (2, 3)] == ["Use tabs.", "And be quick."]
+    assert late.log[-3:] == ["took And be quick.", "sent", "answered"]
+    assert [claim.summary for claim in desk.report.claims] == ["Turn 3 is over."], "only its last word counts"
+
+
+def test_after_a_limit_of_its_own_nobody_is_told_any_more(desk: OutsideDesk):
+    late = desk.report.inbox = Late(later=["Use tabs."])
+    assert desk.run("out-of-turns").status is Claim.PARTIAL
+    assert late.later == ["Use tabs."], "the next attempt hears it"
+
+
+def test_what_waits_at_the_beginning_is_in_the_first_prompt(desk: OutsideDesk):
+    desk.report.inbox = Letters(waiting=["Use tabs."])
+    desk.run("mends")
+    assert desk.root.joinpath("prompt-1.txt").read_text() == f"{TASK}\n\nUse tabs."
+    assert desk.report.inbox.log == ["took Use tabs.", "sent", "answered"]

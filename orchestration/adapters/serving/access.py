@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -9,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.serving import bridge
 
 INSIDE_PORT = 8787  # on the loopback of a sandbox without network, which is the agent's alone
 SOCKET = "gateway.sock"
 FORWARDER = "forwarder.py"
+BRIDGE = ".swarmsite/bridge.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class GatewayAccess:
         return f"{self.base_url}/anthropic"
 
     @property
+    def tools_url(self) -> str:
+        """Where the attempt's own tools are, for clients of the Model Context Protocol that speak HTTP."""
+        return f"{self.base_url}/mcp"
+
+    @property
     def shown(self) -> tuple[Path, ...]:
         """For Sandbox.open(shown=...)."""
         return () if self.directory is None else (self.directory,)
@@ -55,10 +63,24 @@ def forwarder_argv(access: GatewayAccess, argv: Sequence[str]) -> list[str]:
     if access.directory is None:
         return list(argv)
     script, socket = access.directory / FORWARDER, access.directory / SOCKET
-    return [_python(), "-I", "-S", str(script), str(access.port), str(socket), *argv]
+    return [python(), "-I", "-S", str(script), str(access.port), str(socket), *argv]
 
 
-def _python() -> str:
+def bridge_argv(home: str) -> list[str]:
+    """The same tools over a program's input and output; `bridge_files` have to lie in that home."""
+    return [python(), "-I", "-S", f"{home}/{BRIDGE}"]
+
+
+def bridge_files(access: GatewayAccess) -> dict[str, str]:
+    """Beneath the agent's home. Neither a command line nor a variable holds the token: agents hand both around."""
+    settings = json.dumps({"port": access.port, "token": access.token})
+    return {
+        BRIDGE: Path(bridge.__file__).read_text(),
+        str(Path(BRIDGE).with_name(bridge.SETTINGS)): settings,
+    }
+
+
+def python() -> str:
     """The interpreter that every sandbox shows; a virtual environment is in none."""
     version = sys.version_info
     return str(Path(sys.base_prefix, "bin", f"python{version.major}.{version.minor}"))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
@@ -27,8 +27,8 @@ MOST_CALLS = 512  # at once in this process; each waits in a thread
 GONE = "The agent hung up."
 
 _ROUTE = re.compile(
-    r"(?:/gateway)?/(?P<shape>openai|anthropic)(?:/v1)?/"
-    r"(?P<what>chat/completions|responses|messages/count_tokens|messages|models)(?:/(?P<model>.+?))?/?"
+    r"(?:/gateway)?/(?:(?P<tools>mcp)|(?P<shape>openai|anthropic)(?:/v1)?/"
+    r"(?P<what>chat/completions|responses|messages/count_tokens|messages|models)(?:/(?P<model>.+?))?)/?"
 )
 _SHAPES: dict[str, Shape] = {
     "openai": openai.ChatCompletions(),
@@ -49,6 +49,10 @@ class Caller(Protocol):
         """Blocks. Raises AdapterError."""
         ...
 
+    def serve(self, message: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The answer to a message to its tools; None: it wants none. Blocks. Raises AdapterError."""
+        ...
+
 
 Door = Callable[[str], Caller]
 """From a token to its attempt; blocks. Raises Refusal."""
@@ -64,7 +68,7 @@ class Application:
         if scope["type"] != "http":
             raise ValueError(f"The gateway speaks HTTP only, not {scope['type']}.")
         route = _ROUTE.fullmatch(scope["path"])
-        shape = route["shape"] if route else "anthropic" if "anthropic" in scope["path"] else "openai"
+        shape = "anthropic" if "anthropic" in scope["path"] else "openai"
         shape = "responses" if route and route["what"] == "responses" else shape
         exchange = Exchange(scope, receive, send, _SHAPES[shape])
         with suppress(HungUp):
@@ -85,12 +89,14 @@ class Application:
             await exchange.refuse(Trouble(500, "The gateway failed; its log says why.", "internal_error", again=False))
 
     async def _serve(self, exchange: Exchange, route: re.Match[str]) -> None:
+        if route["tools"]:
+            await self._tools(exchange)
+            return
         what, named = route["what"], route["model"]
         asks = what in _ASKS[route["shape"]] and not named
         if not asks and what != "models":
             raise _unknown()
-        if exchange.method != ("POST" if asks else "GET"):
-            raise Refusal(Trouble(405, f"Use {'POST' if asks else 'GET'} here.", "method_not_allowed"))
+        _require(exchange, "POST" if asks else "GET")
         caller = await self._in_thread(lambda: self._door(exchange.token))
         if not asks:
             one = _MODEL[route["shape"]](caller.model)
@@ -101,6 +107,17 @@ class Application:
             await exchange.reply({"input_tokens": tokens_of(question)})
             return
         await self._answer(exchange, caller, question)
+
+    async def _tools(self, exchange: Exchange) -> None:
+        """Each message and its answer are a request of their own: no session is kept."""
+        _require(exchange, "POST")
+        caller = await self._in_thread(lambda: self._door(exchange.token))
+        message = await exchange.body()
+        said = await self._in_thread(lambda: caller.serve(message))
+        if said is None:
+            await exchange.accept()
+        else:
+            await exchange.reply(said)
 
     async def _answer(self, exchange: Exchange, caller: Caller, question: Question) -> None:
         """Whole answers only: a half one could hold half a secret, or be taken back by another endpoint's."""
@@ -165,9 +182,14 @@ class Application:
         return future
 
 
+def _require(exchange: Exchange, method: str) -> None:
+    if exchange.method != method:
+        raise Refusal(Trouble(405, f"Use {method} here.", "method_not_allowed"))
+
+
 def _unknown() -> Refusal:
     said = (
         "There is nothing here. The gateway has /openai/v1/chat/completions, /openai/v1/responses, /openai/v1/models, "
-        "/anthropic/v1/messages and /anthropic/v1/models."
+        "/anthropic/v1/messages, /anthropic/v1/models and /mcp."
     )
     return Refusal(Trouble(404, said, "not_found"))

@@ -82,6 +82,11 @@ class Exchange:
         await self._begin(status, {"content-type": "application/json", "content-length": str(len(body)), **extra})
         await self.end(body)
 
+    async def accept(self) -> None:
+        """There is nothing to say."""
+        await self._begin(202, {"content-length": "0"})
+        await self.end()
+
     async def refuse(self, trouble: Trouble) -> None:
         if self.began:
             await self.end(self.shape.trouble_event(trouble))

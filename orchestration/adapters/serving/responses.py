@@ -49,14 +49,16 @@ class Responses(Shape):
         said = list(_conversation(body.get("input")))
         if not said:
             raise InvalidInput("The request has no input.")
-        tools = list(_tools(body))
+        given = objects(body.get("tools"), "tools")
+        tools, spaced = list(_tools(given)), list(_spaced(given))
         return Question(
             (*([Message("system", instructions)] if instructions else []), *said),
-            tuple(tool for tool, _ in tools),
+            (*(tool for tool, _ in tools), *(tool for tool, _ in spaced)),
             _choice(body.get("tool_choice")),
             limit_of(body.get("max_output_tokens")),
             stream=body.get("stream") is True,
             freeform=frozenset(tool.name for tool, freeform in tools if freeform),
+            spaces={tool.name: parts for tool, parts in spaced},
         )
 
     @override
@@ -120,12 +122,30 @@ def _call(item: Mapping[str, Any], key: str) -> ToolCall:
     given = item.get(key)
     text = given if isinstance(given, str) else ""
     arguments = json.dumps({"input": text}) if key == "input" else text
-    return ToolCall(named(item, "call_id", "a call"), named(item, "name", "a call"), arguments)
+    name, space = named(item, "name", "a call"), item.get("namespace")
+    whole = _joined(space, name) if isinstance(space, str) and space else name
+    return ToolCall(named(item, "call_id", "a call"), whole, arguments)
 
 
-def _tools(body: Mapping[str, Any]) -> Iterator[tuple[ToolSpec, bool]]:
+def _joined(space: str, name: str) -> str:
+    return f"{space}__{name}"
+
+
+def _spaced(given: Sequence[Mapping[str, Any]]) -> Iterator[tuple[ToolSpec, tuple[str, str]]]:
+    """Tools of a server of theirs, which no other service knows as such: their names are joined, and parted again."""
+    for group in given:
+        if group.get("type") != "namespace":
+            continue
+        space = named(group, "name", "a namespace of tools")
+        for tool in objects(group.get("tools"), "the tools of a namespace"):
+            if tool.get("type") == "function":
+                name = named(tool, "name", "a tool")
+                yield tool_spec({**tool, "name": _joined(space, name)}, tool.get("parameters")), (space, name)
+
+
+def _tools(given: Sequence[Mapping[str, Any]]) -> Iterator[tuple[ToolSpec, bool]]:
     """A tool that the service itself would run is none that we could offer."""
-    for tool in objects(body.get("tools"), "tools"):
+    for tool in given:
         if tool.get("type") == "function":
             yield tool_spec(tool, tool.get("parameters")), False
         elif tool.get("type") == "custom":
@@ -189,6 +209,8 @@ def _items(question: Question, reply: Reply) -> Iterator[dict[str, Any]]:
         yield message | {"status": "completed"}
     for call in reply.tool_calls:
         common = {"call_id": call.id, "name": call.name, "status": "completed"}
+        if call.name in question.spaces:
+            common["namespace"], common["name"] = question.spaces[call.name]
         if call.name in question.freeform:
             given = str(arguments_of(call).get("input", call.arguments))
             yield {"type": "custom_tool_call", "id": _id("ctc"), "input": given} | common

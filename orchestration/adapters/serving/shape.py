@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
@@ -33,6 +33,7 @@ class Question:
     stream: bool = False
     wants_usage: bool = False
     freeform: frozenset[str] = frozenset()  # tools that take one text instead of an object
+    spaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # tools whose client names them in two parts
 
 
 @dataclass(frozen=True, slots=True)

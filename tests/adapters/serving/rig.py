@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 import httpx
 
@@ -58,6 +59,9 @@ class Caller:
             self.ended.set()
             hung_up.check()
         return self.says(question)
+
+    def serve(self, message: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        return None
 
     def door(self, token: str) -> Caller:
         if token != TOKEN:

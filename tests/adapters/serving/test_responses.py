@@ -60,6 +60,21 @@ def test_a_conversation_as_coding_agents_send_it():
     assert Responses().question({"input": "Hi."}).messages == (Message("user", "Hi."),)
 
 
+def test_tools_in_a_namespace_are_joined_for_the_service_and_parted_for_the_client():
+    """As Codex offers the tools of a server that it was given."""
+    space = {"type": "namespace", "name": "mcp__house", "description": "Ours.", "tools": [READ, {"type": "other"}]}
+    earlier = item("function_call", call_id="c1", name="read", namespace="mcp__house", arguments="{}")
+    said = item("function_call_output", call_id="c1", output="x")
+    question = asked({"role": "user", "content": "Mend it."}, earlier, said, tools=[READ, space])
+    assert [tool.name for tool in question.tools] == ["read", "mcp__house__read"]
+    assert question.tools[1].parameters == SCHEMA
+    assert question.messages[1].tool_calls[0].name == "mcp__house__read"
+    called = reply("", ToolCall("c2", "mcp__house__read", '{"path": "b"}'), ToolCall("c3", "read", "{}"))
+    spaced, plain = Responses().answer(question, called)["output"]
+    assert (spaced["namespace"], spaced["name"], spaced["call_id"]) == ("mcp__house", "read", "c2")
+    assert ("namespace" in plain, plain["name"]) == (False, "read")
+
+
 @pytest.mark.parametrize(
     ("body", "why"),
     [
