@@ -151,6 +151,7 @@ SWARM: dict[str, Any] = {
     "CACHE_MEGABYTES": env.integer("SWARM_CACHE_MEGABYTES", 100, low=1, high=100_000),
     "QUESTION_TTL": env.integer("SWARM_QUESTION_TTL", 24 * 3600, low=1, high=366 * 24 * 3600),
     "RESULT_TTL": env.integer("SWARM_RESULT_TTL", 7 * 24 * 3600, low=60, high=10 * 365 * 24 * 3600),
+    "ARTIFACT_DAYS": env.integer("SWARM_ARTIFACT_DAYS", 0, low=0, high=3660),
     "TICK_SECONDS": env.integer("SWARM_TICK_SECONDS", 2, low=1, high=600),
     "FORECAST_SECONDS": env.integer("SWARM_FORECAST_SECONDS", 5, low=0, high=3600),
 }

@@ -46,6 +46,12 @@ class BlobStore:
             if _SHA256.fullmatch(name := path.parent.name + path.name) and path.stat().st_mtime < latest:
                 yield name
 
+    def size(self, sha256: str) -> int:
+        """Bytes; none where it is gone."""
+        with suppress(FileNotFoundError):
+            return self._path(sha256).stat().st_size
+        return 0
+
     def remove(self, sha256: str) -> None:
         """What is gone already is fine."""
         self._path(sha256).unlink(missing_ok=True)

@@ -18,6 +18,12 @@ def storable(value: Any) -> Any:
     return value
 
 
+def size_in_words(count: int) -> str:
+    if count < 1024:
+        return f"{count} B"
+    return f"{count / 1024:.0f} kB" if count < 1024 * 1024 else f"{count / 1024 / 1024:.1f} MB"
+
+
 def first_line(text: str, most: int) -> str:
     """The first line that says something, cut at `most` characters."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -1,6 +1,6 @@
 """Keeps what attempts make as artifacts: what an agent saves, and what the system would otherwise cut off.
 
-Content lies under its SHA-256 and is stored once. Artifacts are kept as long as their swarm.
+Content lies under its SHA-256 and is stored once. Artifacts are kept as long as their swarm, or as an operator says.
 """
 
 from __future__ import annotations

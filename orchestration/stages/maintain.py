@@ -5,23 +5,22 @@ from __future__ import annotations
 import logging
 import time
 from datetime import timedelta
-from typing import Any
 
-from django.apps import apps
-from django.db.models import Field, Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from orchestration.adapters import storage
 from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.merging import PACK_AFTER_LANDINGS, PACK_AFTER_LOOSE
 from orchestration.domain.states import ENTRY_OPEN, SWARM_OVER, EntryStatus
-from orchestration.models import Attempt, CacheEntry, MergeEntry, Repository, Swarm
+from orchestration.models import Attempt, MergeEntry, Repository, Swarm
 from orchestration.stages.leases import heartbeat, hold
+from orchestration.stages.leftovers import LEASE, clear
 from orchestration.stages.withhold import forget_drafts
 
 logger = logging.getLogger(__name__)
 EVERY = timedelta(minutes=1)
-UNUSED_S = 24 * 3600.0  # after which idle workspaces and content that no row names are deleted
+UNUSED_S = 24 * 3600.0  # after which idle workspaces are deleted
 
 
 def maintain(repository_id: int) -> None:
@@ -32,26 +31,35 @@ def maintain(repository_id: int) -> None:
             return
         with heartbeat.keep_lease(lease):
             _look_after(repository)
-    with hold("maintain:content") as lease:
+    with hold(LEASE) as lease:
         if lease is not None:
-            forget_content()
+            clear()
             forget_drafts()
 
 
 def _look_after(repository: Repository) -> None:
     store = storage.bare_repository(repository.public_id)
+    found: dict[str, int] = {}
     if store.path.is_dir():
-        tidy(store)
+        count_locks(repository.pk, tidy(store))
         if _is_due(repository, store):
             pack(repository, store)
         storage.workspace_pool(repository.public_id).discard_unused(UNUSED_S)
-    Repository.objects.filter(pk=repository.pk).update(looked_after_at=timezone.now())
+        found = {"loose_objects": store.loose_objects(), "packs": store.packs()}
+    Repository.objects.filter(pk=repository.pk).update(looked_after_at=timezone.now(), **found)
 
 
-def tidy(store: BareRepository) -> None:
+def count_locks(repository_id: int, removed: int) -> None:
+    """What killed git children had left, for the figures of the queue's page."""
+    if removed:
+        rows = Repository.objects.filter(pk=repository_id)
+        rows.update(locks_removed=F("locks_removed") + removed)
+
+
+def tidy(store: BareRepository) -> int:
     """Lets go of candidates of swarms that are over, and of attempts that no row knows any more. A swarm that goes on
     sweeps its own. The work of every attempt that there is stays, whatever became of it: people look at it, and others
-    go on from it."""
+    go on from it. Returns how many locks and half-written files of killed children it removed."""
     if removed := store.remove_stale():
         logger.warning("Removed what killed git children had left in %s: %s", store.path.name, ", ".join(removed))
     candidates, attempts = set(store.pins("candidates")), set(store.pins("attempts"))  # read before the rows are
@@ -62,6 +70,7 @@ def tidy(store: BareRepository) -> None:
     store.unpin("candidates", *sorted(pin for pin in candidates if swarm_of(pin) not in swarms))
     known = Attempt.objects.filter(public_id__in=attempts)
     store.unpin("attempts", *sorted(attempts - set(known.values_list("public_id", flat=True))))
+    return len(removed)
 
 
 def swarm_of(pin: str) -> str:
@@ -81,22 +90,3 @@ def pack(repository: Repository, store: BareRepository) -> None:
     store.pack()
     Repository.objects.filter(pk=repository.pk).update(packed_at=began)
     logger.info("Packed %s in %.1f s.", store.path.name, time.monotonic() - started)
-
-
-def forget_content() -> None:
-    """Content that was stored long ago and that no row names."""
-    blobs = storage.blobs()
-    left = set(blobs.older_than(UNUSED_S))
-    for field in _naming_fields():
-        rows = field.model._default_manager.filter(**{f"{field.name}__in": left})  # noqa: SLF001 - Django's own name
-        left -= set(rows.values_list(field.name, flat=True))
-    for name in left:
-        if not CacheEntry.objects.filter(content__icontains=name).exists():
-            blobs.remove(name)
-
-
-def _naming_fields() -> list[Field[Any, Any]]:
-    """Whatever model it is in: a field that ends so holds a name of stored content."""
-    models = apps.get_app_config("orchestration").get_models()
-    fields = [field for model in models for field in model._meta.concrete_fields]  # noqa: SLF001 - Django's own name
-    return [field for field in fields if field.name.endswith("sha256")]

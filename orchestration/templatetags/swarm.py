@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from orchestration.domain.estimates import Range
+from orchestration.domain.texts import size_in_words
 from orchestration.models import Event
 from orchestration.web import banners, looks, markup, words
 
@@ -23,7 +24,7 @@ register.filter("duration", words.duration)
 register.filter("span", words.span)
 register.filter("money", words.money)
 register.filter("tokens", words.tokens)
-register.filter("size", words.size)
+register.filter("size", size_in_words)
 register.filter("milliseconds", words.milliseconds)
 register.filter("counted", words.counted)
 register.filter("markdown", markup.markdown)

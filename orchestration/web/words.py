@@ -54,12 +54,6 @@ def tokens(count: int) -> str:
     return f"{count / 1_000_000:.1f} M"
 
 
-def size(count: int) -> str:
-    if count < 1024:
-        return f"{count} B"
-    return f"{count / 1024:.0f} kB" if count < 1024 * 1024 else f"{count / 1024 / 1024:.1f} MB"
-
-
 def milliseconds(count: int) -> str:
     if count < 1000:
         return f"{count} ms"
@@ -84,6 +78,7 @@ _SWARM: Mapping[str, str] = {
     "swarm.noted": "Note",
     "swarm.published": "The branch was published",
     "swarm.queue_paused": "The merge queue pauses",
+    "swarm.forecast": "Other conflicts are ahead",
     "swarm.queue_resumed": "The merge queue goes on",
 }
 _SUBTASK: Mapping[str, str] = {

@@ -19,7 +19,8 @@ from orchestration.models import Attempt, CacheEntry, GateRun, MergeEntry, Repos
 from orchestration.stages import maintain as stage
 from orchestration.stages.branch import pin_of
 from orchestration.stages.leases import hold
-from orchestration.stages.maintain import UNUSED_S, forget_content, maintain
+from orchestration.stages.leftovers import forget_content
+from orchestration.stages.maintain import UNUSED_S, maintain
 from orchestration.stages.merge import merge
 from orchestration.stages.rows import store_of
 from orchestration.stages.steer import cancel

@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from typing_extensions import override
 
 from orchestration.domain.events import KINDS
+from orchestration.domain.texts import size_in_words
 from orchestration.web import words
 from orchestration.web.markup import markdown
 
@@ -83,7 +84,7 @@ def test_every_figure_fits_its_place(count: int):
 
 @pytest.mark.parametrize(("count", "said"), [(5, "5 B"), (2048, "2 kB"), (3 * 1024 * 1024, "3.0 MB")])
 def test_sizes(count: int, said: str):
-    assert words.size(count) == said
+    assert size_in_words(count) == said
 
 
 @pytest.mark.parametrize(("count", "said"), [(12, "12 ms"), (1500, "1.5 s"), (192_000, "3 m 12 s")])
