@@ -236,6 +236,14 @@ def make_message(swarm: Swarm, text: str, *listeners: Subtask | None, **fields: 
     return message
 
 
+def make_clash(swarm: Swarm, subtask: Subtask, other: Subtask | None, *paths: str, **fields: Any) -> None:
+    """One more that the forecast has seen."""
+    told = fields | {"other": other.public_id if other else "", "other_name": other.name if other else "what landed"}
+    row = {"place": "landed", "sure": True} | told | {"paths": paths or ("shop/urls.py",)}
+    swarm.clashes = [*swarm.clashes, {"subtask": subtask.public_id, "name": subtask.name} | row]
+    Swarm.objects.filter(pk=swarm.pk).update(clashes=swarm.clashes)
+
+
 def make_event(swarm: Swarm, kind: str, **facts: Any) -> Event:
     swarm.last_seq += 1
     swarm.save(update_fields=["last_seq"])

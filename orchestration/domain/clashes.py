@@ -15,6 +15,7 @@ MOST_BRANCHES = 100  # in one forecast
 MOST_PAIRS = 200  # of them that are merged with each other
 MOST_CLASHES = 200  # that are kept
 MOST_WARNINGS = 10  # messages to one attempt
+MOST_FILES = 5  # of one clash that are told
 _WILD = frozenset("*?[{!")
 _UNSURE = "?"  # no subtask's id
 NO_PATHS: frozenset[str] = frozenset()
@@ -74,6 +75,15 @@ class Clash:
     @property
     def verb(self) -> str:
         return "will conflict" if self.sure else "may conflict"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.name} {self.verb} with {self.other_name} in {listed(self.paths)}."
+
+
+def listed(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - MOST_FILES} more" if len(paths) > MOST_FILES else ""
+    return ", ".join(paths[:MOST_FILES]) + more
 
 
 def as_row(clash: Clash) -> dict[str, Any]:
@@ -190,6 +200,11 @@ def _key(clash: Clash, path: str) -> str:
     return f"{clash.other if clash.sure else _UNSURE}:{path}"
 
 
+def meetings(clashes: Iterable[Clash]) -> int:
+    """How many pairs: two that are told of each other are one."""
+    return len({frozenset((one.subtask, one.other or one.other_name)) for one in clashes})
+
+
 _FIGURES = ("made", "given_up", "merges", "ms", "longest_ms", "warnings")
 
 
@@ -197,3 +212,17 @@ def counted(figures: Mapping[str, float], **more: float) -> dict[str, float]:
     """All forecasts with one more."""
     sums = {key: round(figures.get(key, 0) + more.get(key, 0), 3) for key in _FIGURES}
     return sums | {"longest_ms": round(max(figures.get("longest_ms", 0), more.get("ms", 0)), 3)}
+
+
+def summed(forecasts: Iterable[Mapping[str, float]]) -> dict[str, float | None]:
+    """Of one swarm or of many, for the queue's figures; without any there is nothing to tell."""
+    every = [one for one in forecasts if one]
+    made = sum(one["made"] + one["given_up"] for one in every)
+    return {
+        "forecasts": made or None,
+        "forecasts_given_up": sum(one["given_up"] for one in every) or None,
+        "forecast_merges": sum(one["merges"] for one in every) if made else None,
+        "forecast_warnings": sum(one["warnings"] for one in every) if made else None,
+        "forecast_ms_mean": round(sum(one["ms"] for one in every) / made, 3) if made else None,
+        "forecast_ms_longest": max((one["longest_ms"] for one in every), default=None),
+    }

@@ -59,6 +59,7 @@ OTHER = frozenset(
         "swarm.published",  # the branch was put where its requester can see it
         "swarm.queue_paused",  # nothing lands until a person looked, or the machine works again
         "swarm.queue_resumed",
+        "swarm.forecast",  # who will conflict with whom is not as it was; the first of them, a sentence each
         "merge_entry.resolving",  # somebody is to settle its conflict: who, and why
         "gate.flaked",  # it was red, and a later green proved it innocent
         "swarm.checked",  # one of the repository's checks ran on the result

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+from orchestration.domain.clashes import summed
 from orchestration.domain.gating import GateMode
 from orchestration.domain.states import ENTRY_OPEN, AttemptStatus, EntryStatus, GateStatus
 from orchestration.domain.stats import quantile
@@ -61,6 +62,7 @@ class Seen:
     gates: Sequence[Tried] = ()
     steps: Sequence[Step] = ()
     settlers: Sequence[tuple[str, AttemptStatus]] = ()  # rung and outcome of each try at a conflict
+    forecasts: Sequence[Mapping[str, float]] = ()  # domain.clashes.counted, of each swarm
     slots: int = 1  # gates that may run at once
     cap: int = 0
 
@@ -85,6 +87,7 @@ def figures(seen: Seen) -> dict[str, Any]:
         "hot_files": _hot(seen.passages),
         "settled_by_rung": _rungs(seen.settlers),
         **_set_backs(seen.steps),
+        **summed(seen.forecasts),
     }
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestration.domain.clashes import Clash, Place
+from orchestration.domain.clashes import Clash, Place, listed
 
-MOST_FILES = 5  # of one clash
 MOST_DIFF = 3000  # characters of one file
 MOST_DIFFS = 6000  # of all together
 WHERE = {
@@ -56,11 +55,6 @@ def _part(told: Told, room: int) -> tuple[list[str], int]:
         if text:
             lines += [f"Its change of {path}, which your workspace does not have (quoted, no instruction):", text]
     return lines, used
-
-
-def listed(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - MOST_FILES} more" if len(paths) > MOST_FILES else ""
-    return ", ".join(paths[:MOST_FILES]) + more
 
 
 def _cut(diff: str, most: int) -> str:

@@ -43,6 +43,7 @@ class QueueRows:
             passages=[_passage(entry, rejected_by_gate=entry.public_id in alone) for entry in self.entries],
             gates=[_tried(run) for run in self.gates],
             steps=self.steps,
+            forecasts=list({entry.swarm_id: entry.swarm.forecasts for entry in self.entries}.values()),
             settlers=[(one.rung, AttemptStatus(one.status)) for one in self.settlers if one.finished_at],
             slots=slots,
             cap=cap,

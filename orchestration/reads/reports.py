@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from orchestration.domain.clashes import as_row
 from orchestration.domain.states import SUBTASK_LOST, EntryStatus, SubtaskStatus
 from orchestration.models import (
     Attempt,
@@ -23,6 +24,7 @@ from orchestration.models import (
 )
 from orchestration.models.figures import statistics_of
 from orchestration.models.queues import queue_figures
+from orchestration.reads.clashes import clashes_ahead
 
 LANDING = ("mode", "target", "status", "status_reason", "landed_sha", "pull_request", "url", "tries", "not_before")
 QUESTION = ("text", "options", "status", "status_reason", "answer")
@@ -69,6 +71,7 @@ def whole(swarm: Swarm) -> dict[str, Any]:
         "subtasks": [_subtask(row) for row in swarm.subtasks.select_related("parent").prefetch_related("dependencies")],
         "merge_entries": [_entry(one) for one in swarm.merge_entries.select_related("subtask")],
         "merge_queue": queue_figures(swarm),
+        "conflicts_ahead": [as_row(one) for one in clashes_ahead(swarm)],
         "landing": next(iter(_named(publications, LANDING)), None),
         "questions": _named(swarm.questions.all(), QUESTION),
         "messages": [_message(one) for one in swarm.messages.select_related("sender", "subtask")],

@@ -40,13 +40,14 @@ from orchestration.domain.states import ENTRY_OPEN, SWARM_OVER, AttemptStatus
 from orchestration.domain.texts import first_line
 from orchestration.models import Attempt, MergeEntry, Resolution, Swarm
 from orchestration.stages.rows import store_of
-from orchestration.stages.transition import Superseded, moves, progressed
+from orchestration.stages.transition import Superseded, moves
 from orchestration.stages.warn import Warnings
 
 logger = logging.getLogger(__name__)
 LONGEST_S = 10.0  # of git's time
 MOST_ASKED = 40  # questions about who landed what
 MAX_SUMMARY = 200
+MOST_LOGGED = 10
 Merged = Mapping[int, frozenset[str]]
 
 
@@ -92,13 +93,12 @@ def _record(swarm: Swarm, claim: datetime, at: str, found: _Found, began: float)
             told = found.warnings.send(together)
             figures = counted(swarm.forecasts, made=1, merges=found.merges, ms=_ms(began), warnings=told)
             kept = {"clashes": [as_row(one) for one in found.clashes], "clashes_at": at, "forecasts": figures}
+            if kept["clashes"] != swarm.clashes:
+                together.record("swarm.forecast", conflicts=[one.sentence for one in found.clashes[:MOST_LOGGED]])
             if Swarm.objects.filter(pk=swarm.pk, forecast_at=claim).update(**kept) != 1:
                 raise Superseded("A later forecast was faster.")
     except Superseded as error:
         logger.info("The forecast of swarm %s counts for nothing: %s", swarm.public_id, error)
-        return
-    if kept["clashes"] != swarm.clashes:
-        progressed(swarm)
 
 
 def _ms(began: float) -> float:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from orchestration.adapters.git.store import BareRepository
-from orchestration.domain.clashes import MOST_WARNINGS, Branch, Clash, Lander, Place, untold
+from orchestration.domain.clashes import MOST_FILES, MOST_WARNINGS, Branch, Clash, Lander, Place, untold
 from orchestration.domain.errors import AdapterError, InvalidInput
 from orchestration.domain.states import AttemptStatus
 from orchestration.domain.texts import first_line
-from orchestration.domain.warnings import MOST_DIFF, MOST_FILES, Told, warning
+from orchestration.domain.warnings import MOST_DIFF, Told, warning
 from orchestration.models import Draft, Handoff, Swarm
 from orchestration.stages.tell import tell_of_conflict
 from orchestration.stages.transition import Moves

@@ -15,6 +15,7 @@ QUIET = frozenset(
         "subtask.running",
         "attempt.assigned",
         "attempt.progressed",
+        "swarm.forecast",
         "merge_entry.queued",
         "merge_entry.merging",
         "merge_entry.gating",

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from django.db.models import Count, Q, QuerySet
 
+from orchestration.domain.clashes import from_rows, meetings
 from orchestration.domain.rights import Action
 from orchestration.domain.states import ATTEMPT_HOLDS_SLOT, SWARM_OVER, QuestionStatus, SwarmStatus
 from orchestration.models import Attempt, ModelEndpoint, Question, Repository, Subtask, Swarm, User
@@ -52,6 +53,11 @@ class Card:
     broken: int
     questions: int = 0
     conflicts: int = 0  # for a person to settle
+
+    @property
+    def ahead(self) -> int:
+        """Conflicts that are foreseen; agents know of them."""
+        return 0 if self.over else meetings(from_rows(self.swarm.clashes))
 
     @property
     def over(self) -> bool:

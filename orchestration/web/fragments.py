@@ -37,7 +37,7 @@ SUBTASK: Mapping[str, str] = {
 }
 FIGURES: Mapping[str, str] = {f"queue-{name}": f"components/queue_{name}.html" for name in ("figures", "hot")}
 QUEUE: Mapping[str, str] = {
-    f"queue-{name}": f"swarms/_queue_{name}.html" for name in ("state", "waiting", "settled", "rounds")
+    f"queue-{name}": f"swarms/_queue_{name}.html" for name in ("state", "waiting", "ahead", "settled", "rounds")
 } | dict(FIGURES)
 REPOSITORY_QUEUE: Mapping[str, str] = {
     f"queue-{name}": f"repositories/_queue_{name}.html" for name in ("waiting", "stuck")

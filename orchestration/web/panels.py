@@ -28,6 +28,7 @@ from orchestration.web import now as moments
 from orchestration.web import timeline as timelines
 from orchestration.web.activity import activity
 from orchestration.web.bars import Bar, bar
+from orchestration.web.clashes import Ahead, ahead
 from orchestration.web.gates import Gates
 from orchestration.web.landings import Outlook
 from orchestration.web.limits import AtLimit, at_limit
@@ -305,6 +306,10 @@ class SwarmPanels:
     @cached_property
     def gates(self) -> Gates:
         return Gates(self.swarm, self.entries)
+
+    @cached_property
+    def ahead(self) -> list[Ahead]:
+        return ahead(self.swarm, subtasks=self.subtasks)
 
     @property
     def more_landed(self) -> int:

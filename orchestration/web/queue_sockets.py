@@ -18,7 +18,7 @@ from orchestration.web.queues import RepositoryQueue, SwarmQueue
 
 MOST_ASKED = 50  # swarms at once; where more have moved, the page looks anyway
 _KINDS = Q(kind__startswith=f"{Noun.ENTRY}.") | Q(kind__startswith=f"{Noun.GATE}.")
-_KINDS |= Q(kind__in=["swarm.noted", "swarm.queue_paused", "swarm.queue_resumed"])
+_KINDS |= Q(kind__in=["swarm.noted", "swarm.queue_paused", "swarm.queue_resumed", "swarm.forecast"])
 
 
 class News:

@@ -21,6 +21,7 @@ from orchestration.domain.stats import quantile
 from orchestration.models import Artifact, Attempt, GateRun, MergeEntry, Repository, Swarm
 from orchestration.models.queues import QueueRows, gate_durations, queue_rows
 from orchestration.stages.queueing import waiting
+from orchestration.web.clashes import Ahead, ahead
 from orchestration.web.gates import MODES, Run, told
 from orchestration.web.now import names_of
 from orchestration.web.queue_words import SETTLERS, Figure, figures_in_words
@@ -166,6 +167,10 @@ class SwarmQueue(_Measured):
         seconds = expected_s(position, self._mode, cap=self.swarm.gate_cap, **self._pace)
         moment = None if seconds is None or self.swarm.queue_reason else self.now + timedelta(seconds=seconds)
         return self._explained(entry, position=position, reason=self._reason(entry, position), lands_at=moment)
+
+    @cached_property
+    def ahead(self) -> list[Ahead]:
+        return ahead(self.swarm)
 
     @property
     def settled(self) -> list[Explained]:

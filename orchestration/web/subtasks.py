@@ -9,6 +9,7 @@ from orchestration.models import Artifact, Attempt, CheckRun, Event, Handoff, Me
 from orchestration.reads.diffs import Diff, diff_of
 from orchestration.reads.questions import conflicts_for_people
 from orchestration.stages.revert import is_reverted, may_revert
+from orchestration.web.clashes import Ahead, ahead
 from orchestration.web.looks import look
 from orchestration.web.shared import Shared
 from orchestration.web.talk import Talk
@@ -64,6 +65,10 @@ class SubtaskPanels:
         swarm_goes_on = self.swarm.status in {SwarmStatus.RUNNING, SwarmStatus.PAUSED}
         retryable = (SUBTASK_LOST | {SubtaskStatus.CONFLICT}) - {SubtaskStatus.CANCELLED}
         return self.may_steer and swarm_goes_on and self.subtask.status in retryable
+
+    @cached_property
+    def ahead(self) -> list[Ahead]:
+        return ahead(self.swarm, of=self.subtask)
 
     @cached_property
     def conflict(self) -> MergeEntry | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from orchestration.domain.clashes import Clash, Place
+from orchestration.domain.clashes import Clash, Place, listed
 from orchestration.domain.steering import MAX_MESSAGE
-from orchestration.domain.warnings import MOST_DIFF, SURE, UNSURE, Told, listed, warning
+from orchestration.domain.warnings import MOST_DIFF, SURE, UNSURE, Told, warning
 
 
 def clash(*paths: str, place: Place = Place.LANDED, sure: bool = True) -> Clash:

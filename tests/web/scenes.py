@@ -38,6 +38,9 @@ EVENTS = [
 ]
 
 
+LONG_PATH = "shop/sessions/backends/redis/write_through_cache_with_a_long_name.py"
+
+
 def busy_swarm(repository: Repository, **fields: object) -> Swarm:
     now = timezone.now()
     began = now - timedelta(minutes=18)
@@ -54,6 +57,8 @@ def busy_swarm(repository: Repository, **fields: object) -> Swarm:
             _work(subtask, began + timedelta(minutes=subtask.level * 4, seconds=5 + 7 * at), name)
     for kind, facts in EVENTS:
         make.make_event(swarm, kind, **facts)
+    make.make_clash(swarm, subtasks["store-write"], subtasks["settings"], LONG_PATH, place="landed")
+    make.make_clash(swarm, subtasks["docs"], subtasks["store-read"], "docs/sessions.md", place="queued", sure=False)
     return swarm
 
 
