@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from math import ceil
 from typing import Any
 
@@ -16,6 +16,8 @@ from orchestration.domain.stats import quantile
 MOST_HOT = 10  # files that are told
 UNFAITHFUL = "The merge would change what nobody changed"  # so begins the reason of whom the content check refused
 MOVED = "The branch had moved."
+FOUND = "Its landing was found on the branch after a crash."
+PARTS = ("merge", "check", "commit", "journal", "swap")  # of a landing's time; the last two once for each chain
 CAUSES = {"checks": "red alone in its gates", "content": "the merge was not faithful", "other": "could not be merged"}
 
 
@@ -31,6 +33,8 @@ class Passage:
     reason: str = ""
     paths: tuple[str, ...] = ()  # in conflict
     rejected_by_gate: bool = False
+    priority: int = 5
+    took: Mapping[str, float] = field(default_factory=dict)  # milliseconds of PARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,15 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Store:
+    """The repository's copy when it was last looked after; and what was removed of killed children since ever."""
+
+    locks_removed: int = 0
+    loose_objects: int | None = None
+    packs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """Everything that the figures are reckoned from; nothing in there is asked for again."""
 
@@ -65,6 +78,7 @@ class Seen:
     forecasts: Sequence[Mapping[str, float]] = ()  # domain.clashes.counted, of each swarm
     slots: int = 1  # gates that may run at once
     cap: int = 0
+    store: Store = Store()
 
 
 def figures(seen: Seen) -> dict[str, Any]:
@@ -72,12 +86,14 @@ def figures(seen: Seen) -> dict[str, Any]:
     landed = [one for one in seen.passages if one.status is EntryStatus.LANDED and one.ended_at is not None]
     return {
         "depth": _depth(seen.passages),
+        "depth_by_priority": _by_priority(seen.passages),
         "oldest_s": _oldest(seen),
         "tip_age_s": _tip_age(seen, landed),
         "landed": len(landed),
         "landed_per_min": _pace(seen, landed),
         **_quantiles("submit_to_landed_s", [(one.ended_at or 0) - one.queued_at for one in landed]),
         **_quantiles("intent_to_recorded_ms", [1000 * each for each in _swaps(seen.steps)]),
+        **{f"parts_ms_p{part}": _parts(landed, part / 100) for part in (50, 95)},
         **_chains(landed),
         "chain_cap": seen.cap or None,
         **_gates(seen, len(landed)),
@@ -87,6 +103,7 @@ def figures(seen: Seen) -> dict[str, Any]:
         "hot_files": _hot(seen.passages),
         "settled_by_rung": _rungs(seen.settlers),
         **_set_backs(seen.steps),
+        **asdict(seen.store),
         **summed(seen.forecasts),
     }
 
@@ -94,6 +111,12 @@ def figures(seen: Seen) -> dict[str, Any]:
 def _depth(passages: Iterable[Passage]) -> dict[str, int]:
     counted = Counter(one.status for one in passages)
     return {status.value: counted[status] for status in EntryStatus if counted[status]}
+
+
+def _by_priority(passages: Iterable[Passage]) -> dict[str, int]:
+    """Of what waits; 1 is the most urgent class."""
+    counted = Counter(one.priority for one in passages if one.status in ENTRY_OPEN)
+    return {str(priority): counted[priority] for priority in sorted(counted)}
 
 
 def _oldest(seen: Seen) -> float | None:
@@ -134,6 +157,12 @@ def _swaps(steps: Iterable[Step]) -> list[float]:
         elif step.status is EntryStatus.LANDED and step.entry in intents:
             took.append(step.at - intents[step.entry])
     return took
+
+
+def _parts(landed: Sequence[Passage], part: float) -> dict[str, float]:
+    """Only of what was measured: an entry that was contained already was not merged."""
+    took = {name: sorted(one.took[name] for one in landed if name in one.took) for name in PARTS}
+    return {name: round(quantile(each, part), 3) for name, each in took.items() if each}
 
 
 def _chains(landed: Iterable[Passage]) -> dict[str, float | int | None]:
@@ -193,17 +222,21 @@ def _rungs(settlers: Iterable[tuple[str, AttemptStatus]]) -> dict[str, dict[str,
     return found
 
 
-def _set_backs(steps: Iterable[Step]) -> dict[str, int]:
-    """An entry that was being landed and waits again: the branch had moved, or the writer had died."""
+def _set_backs(steps: Iterable[Step]) -> dict[str, Any]:
+    """Of entries between intent and record: where another writer had moved the branch, and where a writer had died
+    before the branch was swapped (they are landed anew) or after it (only the record was missing)."""
     merging: set[str] = set()
-    counts = {"swap_rejects": 0, "recoveries": 0}
+    rejects, points = 0, Counter[str]()
     for step in steps:
         if step.status in {EntryStatus.QUEUED, EntryStatus.GATING} and step.entry in merging:
-            counts["swap_rejects" if step.reason == MOVED else "recoveries"] += 1
+            rejects += step.reason == MOVED
+            points["before_swap"] += step.reason != MOVED
+        elif step.status is EntryStatus.LANDED:
+            points["after_swap"] += step.reason == FOUND
         merging.discard(step.entry)
         if step.status is EntryStatus.MERGING:
             merging.add(step.entry)
-    return counts
+    return {"swap_rejects": rejects, "recoveries": {point: count for point, count in points.items() if count}}
 
 
 def expected_s(

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from orchestration.domain.queueing import Passage, Seen, Step, Tried, figures
+from orchestration.domain.queueing import Passage, Seen, Step, Store, Tried, figures
 from orchestration.domain.states import AttemptStatus, EntryStatus, GateStatus
 from orchestration.models.events import Event
 from orchestration.models.gates import GateRun
@@ -34,7 +34,7 @@ class QueueRows:
     steps: Sequence[Step]
     settlers: Sequence[Attempt]  # tries at a conflict
 
-    def seen(self, *, slots: int, cap: int, now: datetime | None = None) -> Seen:
+    def seen(self, repository: Repository, *, cap: int, now: datetime | None = None) -> Seen:
         alone = {
             run.entries[0] for run in self.gates if run.status == GateStatus.RED and len(run.entries) == 1
         }  # red with nobody else in it
@@ -45,8 +45,9 @@ class QueueRows:
             steps=self.steps,
             forecasts=list({entry.swarm_id: entry.swarm.forecasts for entry in self.entries}.values()),
             settlers=[(one.rung, AttemptStatus(one.status)) for one in self.settlers if one.finished_at],
-            slots=slots,
+            slots=repository.gates_at_once,
             cap=cap,
+            store=Store(repository.locks_removed, repository.loose_objects, repository.packs),
         )
 
 
@@ -68,7 +69,7 @@ def queue_rows(scope: Swarm | Repository, *, logs: bool = False) -> QueueRows:
 
 def queue_figures(swarm: Swarm) -> dict[str, object]:
     """Of one swarm, for scripts."""
-    return figures(queue_rows(swarm).seen(slots=swarm.repository.gates_at_once, cap=swarm.gate_cap))
+    return figures(queue_rows(swarm).seen(swarm.repository, cap=swarm.gate_cap))
 
 
 def gate_durations(repository: Repository) -> list[float]:
@@ -87,6 +88,8 @@ def _passage(entry: MergeEntry, *, rejected_by_gate: bool) -> Passage:
         reason=entry.status_reason,
         paths=tuple(entry.conflict_paths),
         rejected_by_gate=rejected_by_gate,
+        priority=entry.priority,
+        took=entry.took,
     )
 
 

@@ -19,10 +19,11 @@ from orchestration.adapters.git.session import Session
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput, SwarmsiteError
 from orchestration.domain.merging import MAX_INFRA_FAILURES, Recovery, aside_s, recover
 from orchestration.domain.policies import Rule
+from orchestration.domain.queueing import FOUND
 from orchestration.domain.states import GATE_LIVE, EntryStatus, GateStatus, SubtaskStatus
 from orchestration.models import GateRun, MergeEntry, Subtask, Swarm
 from orchestration.stages.gate import definition_of
-from orchestration.stages.landing import Conflicted, Link
+from orchestration.stages.landing import Conflicted, Laps, Link
 from orchestration.stages.leases import Held
 from orchestration.stages.recall import keep_landed
 from orchestration.stages.transition import Moves, Superseded, moves
@@ -63,7 +64,8 @@ def recover_left(writer: Writer, reason: str = "") -> None:
     for entry in entries:
         there = bool(tip and store.contains(entry.intent_new) and store.is_ancestor(entry.intent_new, tip))
         if recover(intent_new=entry.intent_new, intended_is_in_history=there) is Recovery.LANDED:
-            _record_landing(writer, [Link(entry, entry.intent_old, entry.intent_new)])
+            link = Link(entry, entry.intent_old, entry.intent_new, entry.took)
+            _record_landing(writer, [link], reason="" if reason else FOUND)
             continue
         back = EntryStatus.GATING if entry.gate_run_id else EntryStatus.QUEUED  # it keeps its place in the chain
         with verdict(writer) as together:
@@ -102,15 +104,18 @@ def land(writer: Writer, start: str, links: Sequence[Link]) -> None:
         return
     pin = pin_of(swarm, links[-1].entry.public_id)
     store.pin(PIN, pin, tip)
+    laps = Laps()
     _intend(writer, links, proofs)
+    laps.end("journal")
     try:
         swapped = store.swap(swarm.branch, tip, start)
+        laps.end("swap")
     except AdapterError as error:
         ids = [link.entry.pk for link in links]
         MergeEntry.objects.filter(pk__in=ids, status=EntryStatus.MERGING).update(status_reason=str(error))
         raise
     if swapped:
-        _record_landing(writer, links)
+        _record_landing(writer, links, laps.took)
     else:
         recover_left(writer, MOVED)
     _let_go(store, pin)
@@ -150,15 +155,19 @@ def _intend(writer: Writer, links: Sequence[Link], proofs: Mapping[int, GateRun]
                 chain_place=place,
                 gated=writer.gated,
                 gate_run=proofs.get(link.entry.pk),
+                took=dict(link.took),
             )
 
 
-def _record_landing(writer: Writer, links: Sequence[Link]) -> None:
-    """A fact whoever found it: no lease is asked for."""
+def _record_landing(
+    writer: Writer, links: Sequence[Link], took: Mapping[str, float] | None = None, *, reason: str = ""
+) -> None:
+    """A fact whoever found it: no lease is asked for. `took` is what their one swap took, kept with the first."""
     with moves(writer.swarm) as together:
         subtasks = Subtask.objects.in_bulk([link.entry.subtask_id for link in links])
         for link in links:
-            together.advance(link.entry, EntryStatus.LANDED, landed_sha=link.new)
+            parts = {**link.took, **took} if took and link is links[0] else dict(link.took)
+            together.advance(link.entry, EntryStatus.LANDED, reason=reason, landed_sha=link.new, took=parts)
             _move_subtask(subtasks[link.entry.subtask_id], SubtaskStatus.COMPLETE, together)
         keep_landed(link.entry for link in links)
         Swarm.objects.filter(pk=writer.swarm.pk).update(head_sha=links[-1].new)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.db.models import Count, Q
@@ -21,7 +21,15 @@ from orchestration.stages.queueing import waiting
 
 MOST_KEPT = 4096
 Key = tuple[object, ...]
-Added = str | tuple[str, ...]  # the commit; or the paths that conflict
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    commit: str
+    took: Mapping[str, float]
+
+
+Added = Made | tuple[str, ...]  # or the paths that conflict
 _lock = threading.Lock()
 _kept: dict[Key, Added] = {}  # what merging an entry onto a commit gave: it is always the same
 
@@ -84,8 +92,8 @@ def merged(writer: Writer, tip: str, entry: MergeEntry) -> Link | Conflicted | U
     key = (tip, entry.head_sha, entry.public_id, writer.rules)
     with _lock:
         known = _kept.get(key)
-    if isinstance(known, str):
-        return Link(entry, tip, known)
+    if isinstance(known, Made):
+        return Link(entry, tip, known.commit, known.took)
     if known is not None:
         return Conflicted(entry, known, tip)
     found = begin(writer.store, tip, writer.swarm.base_sha, writer.rules).add(entry)
@@ -93,7 +101,7 @@ def merged(writer: Writer, tip: str, entry: MergeEntry) -> Link | Conflicted | U
         with _lock:
             if len(_kept) >= MOST_KEPT:
                 _kept.clear()
-            _kept[key] = found.new if isinstance(found, Link) else found.paths
+            _kept[key] = Made(found.new, found.took) if isinstance(found, Link) else found.paths
     return found
 
 

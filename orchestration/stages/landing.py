@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from orchestration.adapters.git.session import Session
@@ -16,6 +17,19 @@ from orchestration.stages.recall import Remembered
 from orchestration.stages.taking import TARGET
 
 
+class Laps:
+    """Milliseconds of one part after another."""
+
+    def __init__(self) -> None:
+        self.took: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def end(self, part: str) -> None:
+        now = time.perf_counter()
+        self.took[part] = round(1000 * (now - self._since), 2)
+        self._since = now
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """An entry with the commit that will have landed it: its own, or the one that contains it already."""
@@ -23,6 +37,7 @@ class Link:
     entry: MergeEntry
     old: str
     new: str
+    took: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +75,7 @@ class Chain:
         tip, head = self.tip, entry.head_sha
         if self.store.is_ancestor(head, tip):
             return self._link(entry, tip)
+        laps = Laps()
         merged, declared = self.store.merge(tip, head), frozenset[bytes]()
         remembered = Remembered(entry.subtask.swarm.repository_id)
         if isinstance(merged, MergeConflict):
@@ -70,16 +86,19 @@ class Chain:
             merged = CleanMerge(tree)
         if merged.tree == self.store.tree(tip) and entry.subtask.origin != TARGET:  # its history has to be in ours
             return self._link(entry, tip)
+        laps.end("merge")
         commit = self._commit(entry, tip, merged.tree)
+        laps.end("commit")
         broken = self.store.merge_is_faithful(entry.attempt.base_sha, tip, head, commit, declared=declared)
+        laps.end("check")
         if broken:
             return Unfaithful(entry, broken)
         remembered.count()
         self.store.step_to(commit, head)
-        return self._link(entry, commit)
+        return self._link(entry, commit, laps.took)
 
-    def _link(self, entry: MergeEntry, new: str) -> Link:
-        link = Link(entry, self.tip, new)
+    def _link(self, entry: MergeEntry, new: str, took: Mapping[str, float] | None = None) -> Link:
+        link = Link(entry, self.tip, new, took or {})
         self.links.append(link)
         return link
 

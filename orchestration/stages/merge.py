@@ -21,6 +21,7 @@ from orchestration.stages.branch import Writer, cancel, conflict, land, put_asid
 from orchestration.stages.gated import News, look, news
 from orchestration.stages.landing import Conflicted, Unfaithful, begin
 from orchestration.stages.leases import Held, heartbeat, hold
+from orchestration.stages.maintain import count_locks
 from orchestration.stages.queueing import is_waiting, waiting
 from orchestration.stages.rows import gate_mode, store_of
 from orchestration.stages.transition import Superseded, status_of
@@ -53,7 +54,8 @@ def _drain(swarm: Swarm, lease: Held, *, gated: bool) -> News:
     """In gated mode, what was looked at last: the rest is for gates to say."""
     with keeper.session(store_of(swarm).path, swarm.branch) as store:
         writer = Writer(swarm, store, lease, read_policies(swarm.repository.merge_policies), gated)
-        store.break_stale_lock(swarm.branch, STALE_LOCK_S)
+        if store.break_stale_lock(swarm.branch, STALE_LOCK_S):
+            count_locks(swarm.repository_id, 1)
         try:
             recover_left(writer)
             if gated:

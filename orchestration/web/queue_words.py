@@ -17,6 +17,9 @@ SETTLERS = {
     "person": "a person",
 }
 
+PART_WORDS = {"merge": "merge", "check": "content check", "commit": "commit", "journal": "intent", "swap": "swap"}
+POINTS = {"before_swap": "before the branch moved", "after_swap": "after it"}
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -47,6 +50,18 @@ def _rungs(found: Mapping[str, Mapping[str, int]]) -> str:
     return ", ".join(f"{one['settled']} of {one['tries']} by {SETTLERS[rung]}" for rung, one in found.items())
 
 
+def _by_priority(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} of {priority}" for priority, count in found.items())
+
+
+def _parts(found: Mapping[str, float]) -> str:
+    return ", ".join(f"{PART_WORDS[part]} {_milliseconds(value)}" for part, value in found.items())
+
+
+def _recoveries(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {POINTS[point]}" for point, count in found.items())
+
+
 def _share(value: float) -> str:
     return f"{100 * value:.0f} %" if value >= 0.1 or not value else f"{100 * value:.1f} %"
 
@@ -57,6 +72,7 @@ def _milliseconds(value: float) -> str:
 
 _LINES: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
     ("depth", "Entries by state", _depth, ""),
+    ("depth_by_priority", "Waiting by priority", _by_priority, "1 is the most urgent."),
     ("oldest_s", "Oldest that waits", span, ""),
     ("tip_age_s", "Branch has not moved for", span, "While something waits to land."),
     ("landed_per_min", "Landed a minute", lambda value: f"{value:g}", ""),
@@ -64,6 +80,8 @@ _LINES: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
     ("submit_to_landed_s_p95", "Handed off to landed, 95 of 100 within", span, ""),
     ("intent_to_recorded_ms_p50", "Moving the branch, half within", _milliseconds, "From the intent to the record."),
     ("intent_to_recorded_ms_p95", "Moving the branch, 95 of 100 within", _milliseconds, ""),
+    ("parts_ms_p50", "Parts of a landing, half within", _parts, "The last two once for all that land together."),
+    ("parts_ms_p95", "Parts of a landing, 95 of 100 within", _parts, ""),
     ("chain_mean", "Landed together, on average", lambda value: f"{value:g}", "Entries under one move of the branch."),
     ("chain_longest", "Landed together, at most", str, ""),
     ("chain_cap", "Tried together, at most now", str, "Grows while gates are green, and halves after a red one."),
@@ -83,6 +101,9 @@ _LINES: tuple[tuple[str, str, Callable[[Any], str], str], ...] = (
     ("forecast_ms_mean", "A look ahead, on average", _milliseconds, ""),
     ("forecast_ms_longest", "A look ahead, at most", _milliseconds, ""),
     ("swap_rejects", "The branch had moved", str, "Another writer was first, and the landing began again."),
-    ("recoveries", "Taken up after a crash", str, ""),
+    ("recoveries", "Taken up after a crash", _recoveries, "Entries whose writer died between intent and record."),
     ("content_violations", "Merges refused as unfaithful", str, "They would have changed what nobody changed."),
+    ("locks_removed", "Stale locks removed", str, "What killed git children had left in this repository's copy."),
+    ("loose_objects", "Objects in files of their own", str, "With 5,000 the repository's copy is packed."),
+    ("packs", "Packs", str, ""),
 )

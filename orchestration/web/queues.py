@@ -248,7 +248,7 @@ class SwarmQueue(_Measured):
     @override
     def _seen(self) -> Seen:
         cap = self.swarm.gate_cap if self._mode is GateMode.GATED else 0
-        return self.rows.seen(slots=self.swarm.repository.gates_at_once, cap=cap, now=self.now)
+        return self.rows.seen(self.swarm.repository, cap=cap, now=self.now)
 
 
 def _round(tip: str, runs: Sequence[Run]) -> Round:
@@ -279,4 +279,4 @@ class RepositoryQueue(_Measured):
 
     @override
     def _seen(self) -> Seen:
-        return self.rows.seen(slots=self.repository.gates_at_once, cap=0)
+        return self.rows.seen(self.repository, cap=0)

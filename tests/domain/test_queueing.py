@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from orchestration.domain.gating import GateMode
 from orchestration.domain.queueing import (
+    FOUND,
     MOVED,
     UNFAITHFUL,
     Passage,
     Seen,
     Step,
+    Store,
     Tried,
     depths,
     expected_s,
@@ -121,8 +123,44 @@ def test_the_time_from_intent_to_record_and_what_was_set_back():
         Step("c", E.QUEUED, 5.0),
     ]
     told = of(steps=steps)
-    assert (told["swap_rejects"], told["recoveries"]) == (1, 1)
+    assert (told["swap_rejects"], told["recoveries"]) == (1, {"before_swap": 1})
     assert told["intent_to_recorded_ms_p50"] == pytest.approx(20)
+
+
+def test_crashes_are_counted_by_the_point_at_which_the_writer_died():
+    steps = [
+        Step("a", E.MERGING, 1.0),
+        Step("b", E.MERGING, 1.0),
+        Step("c", E.MERGING, 1.0),
+        Step("a", E.LANDED, 2.0, FOUND),
+        Step("b", E.LANDED, 2.0, FOUND),
+        Step("c", E.GATING, 2.0),
+        Step("d", E.GATING, 3.0),
+        Step("c", E.MERGING, 4.0),
+        Step("c", E.LANDED, 5.0),
+    ]
+    assert of(steps=steps)["recoveries"] == {"after_swap": 2, "before_swap": 1}
+    assert of()["recoveries"] == {}
+
+
+def test_the_time_of_a_landing_is_split_into_its_parts():
+    """The last two of a chain stand with its first; what was contained already was not merged at all."""
+    first = landed(0, 1, took={"merge": 4.0, "commit": 1.0, "check": 2.0, "journal": 3.0, "swap": 0.5})
+    told = of(passages=[first, landed(0, 1, took={"merge": 8.0, "commit": 1.0, "check": 2.0}), landed(0, 1)])
+    assert told["parts_ms_p50"] == {"merge": 6.0, "check": 2.0, "commit": 1.0, "journal": 3.0, "swap": 0.5}
+    assert told["parts_ms_p95"]["merge"] == pytest.approx(7.8)
+    assert of(passages=[landed(0, 1)])["parts_ms_p50"] == {}
+
+
+def test_what_waits_is_counted_by_priority_and_what_has_landed_is_not():
+    rows = [Passage(E.QUEUED, 0, priority=5), Passage(E.GATING, 0, priority=1), Passage(E.MERGING, 0, priority=5)]
+    assert of(passages=[*rows, landed(0, 1, priority=9)])["depth_by_priority"] == {"1": 1, "5": 2}
+
+
+def test_what_upkeep_found_stands_with_the_rest():
+    told = of(store=Store(3, 120, 2))
+    assert (told["locks_removed"], told["loose_objects"], told["packs"]) == (3, 120, 2)
+    assert of()["loose_objects"] is None, "never looked after"
 
 
 @given(st.integers(1, 200), st.integers(1, 64), st.floats(0.01, 600), st.floats(0.001, 5))

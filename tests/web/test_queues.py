@@ -11,13 +11,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from orchestration.domain.merging import in_order
-from orchestration.domain.queueing import MOVED, UNFAITHFUL
+from orchestration.domain.queueing import FOUND, MOVED, PARTS, UNFAITHFUL
 from orchestration.domain.resolving import Rung
-from orchestration.models import MergeEntry, Swarm
+from orchestration.models import MergeEntry, Repository, Swarm
 from orchestration.reads.reports import whole
 from orchestration.stages import branch, landing
 from orchestration.stages.queueing import waiting
-from orchestration.web.queue_words import SETTLERS
+from orchestration.web.queue_words import PART_WORDS, SETTLERS
 from orchestration.web.queues import MOST_SETTLED, SwarmQueue
 from tests import factories as make
 from tests.web.conftest import House
@@ -168,10 +168,31 @@ def test_scripts_are_told_the_same_figures(swarm: Swarm):
     assert told["chain_longest"] == 1
 
 
+def test_the_parts_of_a_landing_and_what_was_taken_up_after_crashes_are_told_in_words(house: House, swarm: Swarm):
+    took = {"merge": 4.2, "check": 1.0, "commit": 0.5, "journal": 3.0, "swap": 12.0}
+    row = entry(swarm, "one", status="landed", intent_old="a" * 40, intent_new="b" * 40, took=took)
+    entry(swarm, "two", priority=3)
+    make.make_event(swarm, "merge_entry.merging", id=row.public_id)
+    make.make_event(swarm, "merge_entry.landed", id=row.public_id, reason=FOUND)
+    Repository.objects.update(locks_removed=3, loose_objects=120, packs=2)
+    for text in (
+        text_of(page(house, swarm)),
+        text_of(house.client("viewer").get(f"/repositories/{house.repository.public_id}/queue/").content.decode()),
+    ):
+        assert "merge 4.2 ms, content check 1.0 ms, commit 0.5 ms, intent 3.0 ms, swap 12 ms" in text
+        assert "1 after it" in text
+        assert "1 of 3" in text
+        assert "Stale locks removed" in text
+    told = whole(Swarm.objects.get(pk=swarm.pk))["merge_queue"]
+    assert told["recoveries"] == {"after_swap": 1}
+    assert (told["locks_removed"], told["loose_objects"], told["packs"]) == (3, 120, 2)
+
+
 def test_the_words_that_figures_go_by_are_the_stages_own(swarm: Swarm):
     assert landing.Unfaithful(entry(swarm, "one"), ("a.py",)).reason.startswith(UNFAITHFUL)
     assert branch.MOVED == MOVED
     assert set(SETTLERS) == {rung.value for rung in Rung}
+    assert tuple(PART_WORDS) == PARTS
 
 
 @pytest.mark.parametrize("times", [1, 6])

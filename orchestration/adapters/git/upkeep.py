@@ -36,6 +36,9 @@ class Upkeep(GitDirectory):
     def loose_objects(self) -> int:
         return sum(1 for _ in (self.path / "objects").glob("[0-9a-f][0-9a-f]/*"))
 
+    def packs(self) -> int:
+        return sum(1 for _ in (self.path / "objects/pack").glob("pack-*.pack"))
+
     def pack(self, *, timeout_s: float = 600) -> None:
         """Put loose objects into packs whose sizes form a geometric row, reachable or not."""
         quietly = ("pack.threads=1",)  # the other cores are for those that somebody waits for
