@@ -13,9 +13,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from orchestration.domain.scheduling import Block, Decision, Installation, Start, Terms, Waiting, decide, urgency
 from orchestration.domain.scopes import Held, holder
-from orchestration.domain.states import SubtaskStatus
+from orchestration.domain.states import SUBTASK_LOST, SubtaskStatus
 
 START = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+NEVER = datetime(2999, 1, 1, tzinfo=UTC)
 HOLDS_SCOPE = {SubtaskStatus.RUNNING, SubtaskStatus.HANDED_OFF}
 OWNERS = {1: 1, 2: 1, 3: 2}  # swarm: owner
 REPOSITORY = {1: 1, 2: 2, 3: 1}
@@ -33,6 +34,7 @@ class Row:
     parts: int  # how many children it is split into
     status: SubtaskStatus = SubtaskStatus.PENDING
     children: list[Row] = field(default_factory=list)
+    not_before: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -49,6 +51,8 @@ class Life(RuleBasedStateMachine):
         self.slots = 1
         self.of_swarm = dict.fromkeys(OWNERS, 1)
         self.of_repository: dict[int, int] = {}
+        self.deadlines: dict[int, datetime] = {}
+        self.closed: dict[int, str] = {}
 
     @initialize(
         slots=st.integers(1, 4),
@@ -89,6 +93,8 @@ class Life(RuleBasedStateMachine):
                     running=by_swarm[swarm],
                     owner=owner,
                     repository=REPOSITORY[swarm],
+                    deadline=self.deadlines.get(swarm),
+                    closed=self.closed.get(swarm, ""),
                     held=tuple(Held(row.name, row.scope) for row in self.of(*HOLDS_SCOPE) if row.swarm == swarm),
                 )
                 for swarm, owner in OWNERS.items()
@@ -100,7 +106,8 @@ class Life(RuleBasedStateMachine):
 
     def waiting(self, row: Row) -> Waiting:
         needs = {need.name: need.status for need in row.needs}
-        return Waiting(row.id, row.name, row.priority, needs, since=row.since, scope=row.scope, swarm=row.swarm)
+        when = {"since": row.since, "not_before": row.not_before}
+        return Waiting(row.id, row.name, row.priority, needs, scope=row.scope, swarm=row.swarm, **when)
 
     def decisions(self) -> list[Decision]:
         return decide([self.waiting(row) for row in self.of(SubtaskStatus.PENDING)], self.installation(), self.now)
@@ -112,8 +119,13 @@ class Life(RuleBasedStateMachine):
             if isinstance(decision, Start):
                 assert all(need.status is SubtaskStatus.COMPLETE for need in row.needs)
                 assert not holder(row.scope, self.installation().swarms[row.swarm].held)
+                assert row.swarm not in self.closed, "nothing begins where the tool calls are used up"
+                assert self.deadlines.get(row.swarm, NEVER) > self.now
+                assert row.not_before is None or row.not_before <= self.now
                 row.status = SubtaskStatus.RUNNING
             elif isinstance(decision, Block):
+                over = self.deadlines.get(row.swarm, NEVER) <= self.now or row.swarm in self.closed
+                assert over or any(need.status in SUBTASK_LOST for need in row.needs)
                 row.status = SubtaskStatus.BLOCKED
 
     @precondition(lambda self: self.of(SubtaskStatus.RUNNING))
@@ -121,6 +133,25 @@ class Life(RuleBasedStateMachine):
     def end(self, data: st.DataObject, well: bool) -> None:
         row = data.draw(st.sampled_from(self.of(SubtaskStatus.RUNNING)))
         self.step(row) if well else self.settle(row, SubtaskStatus.FAILED)
+
+    @precondition(lambda self: self.of(SubtaskStatus.RUNNING))
+    @rule(data=st.data(), minutes=st.integers(0, 30))
+    def try_again_later(self, data: st.DataObject, minutes: int) -> None:
+        row = data.draw(st.sampled_from(self.of(SubtaskStatus.RUNNING)))
+        row.status, row.not_before = SubtaskStatus.PENDING, self.now + timedelta(minutes=minutes)
+
+    @rule(swarm=st.sampled_from(sorted(OWNERS)), minutes=st.integers(1, 90))
+    def set_a_deadline(self, swarm: int, minutes: int) -> None:
+        self.deadlines[swarm] = self.now + timedelta(minutes=minutes)
+
+    @rule(swarm=st.sampled_from(sorted(OWNERS)))
+    def use_up_all_tool_calls(self, swarm: int) -> None:
+        self.closed[swarm] = "The swarm's limit of 5 tool calls is used up."
+
+    @rule(swarm=st.sampled_from(sorted(OWNERS)))
+    def raise_the_limits(self, swarm: int) -> None:
+        self.closed.pop(swarm, None)
+        self.deadlines.pop(swarm, None)
 
     def step(self, row: Row) -> None:
         """Its agent ends well: it is split, or has something to land."""
@@ -180,7 +211,8 @@ class Life(RuleBasedStateMachine):
             busy = getattr(decision, "reason", "").startswith("All agents")
             if busy or isinstance(decision, Start):
                 row = self.all[decision.id]
-                urgent = urgency(self.waiting(row), Terms(slots=1), self.now)
+                terms = Terms(slots=1, deadline=self.deadlines.get(row.swarm))
+                urgent = urgency(self.waiting(row), terms, self.now)
                 classes.setdefault((row.swarm, busy), []).append(urgent)
         for (swarm, busy), found in classes.items():
             if not busy:
@@ -189,6 +221,7 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         """No deadlock and no starvation: where every agent ends well, everything comes to its end."""
         for _ in range(1000):
+            self.now += timedelta(minutes=1)
             self.collect()
             if not self.of(SubtaskStatus.PENDING, SubtaskStatus.WAITING, *HOLDS_SCOPE):
                 return
