@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 MAX_LINES = 400  # that conflict: more than an agent without the subtask's memory is asked to take on
 MAX_ROUNDS = 10  # conflicts of the same work that were settled before: by then it runs after a moving branch
+AROUND = 3  # lines that are shown before and after a place in conflict
 MOST_TOLD = 24_000  # characters of each side of a file, in an agent's task
 MOST_TOLD_TOGETHER = 90_000
+
+
+_LABEL = re.compile(r"^(<<<<<<<|>>>>>>>) [0-9a-f]{40}(?=:|\r?$)", re.MULTILINE)
+LABELS = {"<<<<<<<": "what landed", ">>>>>>>": "this subtask"}
 
 
 class Rung(StrEnum):
@@ -87,3 +93,49 @@ def lines_between_markers(text: bytes) -> int:
         elif inside and not line.startswith(b"======="):
             count += 1
     return count
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of a file as git leaves it: what stands on both sides of the middle line, with the lines around."""
+
+    before: str
+    ours: str
+    theirs: str
+    after: str
+
+
+def places(text: str) -> list[Place]:
+    """Where it conflicts; of what has no end there is none."""
+    lines = text.split("\n")
+    starts = [at for at, line in enumerate(lines) if line.startswith("<<<<<<<")]
+    found, free = [], 0
+    for number, start in enumerate(starts):
+        middle = _next(lines, "=======", start)
+        end = _next(lines, ">>>>>>>", middle)
+        if end == len(lines):
+            break
+        until = min([end + 1 + AROUND, *starts[number + 1 : number + 2]])
+        found.append(
+            Place(
+                _joined(lines[max(free, start - AROUND) : start]),
+                _joined(lines[start + 1 : middle]),
+                _joined(lines[middle + 1 : end]),
+                _joined(lines[end + 1 : until]),
+            )
+        )
+        free = end + 1
+    return found
+
+
+def _next(lines: Sequence[str], marker: str, since: int) -> int:
+    return next((at for at in range(since, len(lines)) if lines[at].startswith(marker)), len(lines))
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def labelled(text: str) -> str:
+    """With words instead of commits beside the markers."""
+    return _LABEL.sub(lambda found: f"{found[1]} {LABELS[found[1]]}", text)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.domain.errors import InvalidInput
+from orchestration.domain.texts import first_line
 from orchestration.models import MergeEntry, Swarm, User
 from orchestration.reads.questions import conflicts_for_people
 from orchestration.stages.mediate import Choice, Take, give_up, guide, settle
@@ -108,6 +109,7 @@ def as_facts(entry: MergeEntry) -> dict[str, Any]:
             {"attempt": one.number, "rung": one.rung, "status": one.status, "reason": one.status_reason}
             for one in entry.resolutions.order_by("number")
         ],
+        "rivals": [{"subtask": one.name, "instruction": one.instruction, "said": one.said} for one in found.rivals],
         "files": [_file_facts(one) for one in found.files],
     }
 
@@ -128,6 +130,8 @@ def as_text(entry: MergeEntry) -> Iterator[str]:
     yield f"{name}: {entry.subtask.status_reason}"
     for one in entry.resolutions.order_by("number"):
         yield f"  attempt {one.number} {one.status}: {one.status_reason}"
+    for rival in found.rivals:
+        yield f"  landed by {rival.name}: {first_line(rival.instruction, 200)}"
     yield from _files(found)
     yield from _hints(entry.swarm, name, found)
 
@@ -136,7 +140,7 @@ def _files(found: Conflicting) -> Iterator[str]:
     if found.problem:
         yield f"The conflict cannot be shown: {found.problem}"
     for file in found.files:
-        yield f"\n== {file.path}"
+        yield f"\n== {file.path}: {file.what}"
         if file.lines and file.merged is not None:
             yield file.merged.rstrip("\n")
             continue

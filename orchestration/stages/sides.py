@@ -6,12 +6,21 @@ from dataclasses import dataclass
 
 from orchestration.adapters.git.settling import BASE, OURS, THEIRS
 from orchestration.domain.errors import AdapterError, InvalidInput
-from orchestration.domain.resolving import lines_between_markers
+from orchestration.domain.resolving import Place, labelled, lines_between_markers, places
 from orchestration.models import MergeEntry
 from orchestration.stages.resolution import Settling
 from orchestration.stages.rows import store_of
 
 MOST_SHOWN = 200_000  # characters of one side
+_WHAT = {  # whether it was there before both, on the branch, and in the subtask
+    (True, True, True): "Both changed it.",
+    (True, True, False): "The branch changed it, this subtask deleted or moved it.",
+    (True, False, True): "The branch deleted or moved it, this subtask changed it.",
+    (True, False, False): "Both moved it, each to another place.",
+    (False, True, True): "Both made a file of this name.",
+    (False, True, False): "Only the branch has a file of this name.",
+    (False, False, True): "Only this subtask has a file of this name.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,11 @@ class File:
     theirs: Side
     merged: str | None  # with markers; None: it cannot be edited here
     lines: int
+    places: tuple[Place, ...] = ()
+
+    @property
+    def what(self) -> str:
+        return _WHAT[self.base.exists, self.ours.exists, self.theirs.exists]
 
     @property
     def has_both(self) -> bool:
@@ -44,8 +58,19 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Meant:
+    """What somebody who landed changes of these files was to do, and said of it."""
+
+    id: str
+    name: str
+    instruction: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class Conflicting:
     files: tuple[File, ...] = ()
+    rivals: tuple[Meant, ...] = ()
     gone: bool = False  # by now it can be merged as it is
     detail: str = ""
     problem: str = ""
@@ -58,7 +83,7 @@ def conflicting(entry: MergeEntry) -> Conflicting:
         if settling.conflict is None or settling.is_settled:
             return Conflicting(gone=True)
         found = tuple(_file(settling, path, blobs) for path, blobs in settling.blobs())
-        return Conflicting(found, detail=settling.conflict.detail)
+        return Conflicting(found, tuple(map(_meant, settling.rivals())), detail=settling.conflict.detail)
     except (AdapterError, InvalidInput) as error:
         return Conflicting(problem=str(error))
 
@@ -66,7 +91,7 @@ def conflicting(entry: MergeEntry) -> Conflicting:
 def _file(settling: Settling, path: str, blobs: dict[int, str]) -> File:
     merged = settling.store.read_file(settling.start, path, max_bytes=MOST_SHOWN + 1) or b""
     whole = len(merged) <= MOST_SHOWN and b"\0" not in merged
-    text = merged.decode("utf-8", "replace") if whole else None
+    text = labelled(merged.decode("utf-8", "replace")) if whole else None
     return File(
         path,
         _side(settling, "Before both", blobs.get(BASE)),
@@ -74,7 +99,14 @@ def _file(settling: Settling, path: str, blobs: dict[int, str]) -> File:
         _side(settling, "This subtask", blobs.get(THEIRS)),
         merged=text,
         lines=lines_between_markers(merged),
+        places=tuple(places(text)) if text else (),
     )
+
+
+def _meant(entry: MergeEntry) -> Meant:
+    handoff = getattr(entry.attempt, "handoff", None)
+    subtask = entry.subtask
+    return Meant(subtask.public_id, subtask.name, subtask.instruction, handoff.summary if handoff else "")
 
 
 def _side(settling: Settling, name: str, blob: str | None) -> Side:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from orchestration.domain.resolving import MAX_LINES, MAX_ROUNDS, Conflict, Rung, lines_between_markers, next_step
+from orchestration.domain.resolving import (
+    MAX_LINES,
+    MAX_ROUNDS,
+    Conflict,
+    Place,
+    Rung,
+    labelled,
+    lines_between_markers,
+    next_step,
+    places,
+)
 
 R, C, F, P = Rung.REGENERATE, Rung.CONTINUED, Rung.FRESH, Rung.PERSON
 
@@ -54,3 +64,27 @@ def test_the_reason_says_who_and_which_try():
 )
 def test_only_the_lines_between_markers_count(text: bytes, count: int):
     assert lines_between_markers(text) == count
+
+
+# Where it conflicts, for a reader.
+
+MERGED = "a\nb\nc\nd\n<<<<<<< x\nO1\n=======\nT1\nT2\n>>>>>>> y\ne\nf\n<<<<<<< x\n=======\nT3\n>>>>>>> y\ng\n"
+
+
+def test_each_place_is_shown_with_the_lines_around_it_and_none_twice_as_its_own():
+    first, second = places(MERGED)
+    assert first == Place("b\nc\nd\n", "O1\n", "T1\nT2\n", "e\nf\n")
+    assert second == Place("e\nf\n", "", "T3\n", "g\n\n")
+
+
+@pytest.mark.parametrize("text", ["", "a\n", "<<<<<<< x\na\n", "<<<<<<< x\na\n=======\nb\n", "=======\n>>>>>>> y\n"])
+def test_what_does_not_end_is_no_place(text: str):
+    assert places(text) == []
+
+
+def test_markers_are_told_in_words_and_the_rest_is_left_alone():
+    sha = "1234567890" * 4
+    text = f"<<<<<<< {sha}\na\n=======\nb\n>>>>>>> {sha}:old.txt\nx <<<<<<< {sha}\n<<<<<<< mine\n"
+    assert labelled(text) == (
+        f"<<<<<<< what landed\na\n=======\nb\n>>>>>>> this subtask:old.txt\nx <<<<<<< {sha}\n<<<<<<< mine\n"
+    )

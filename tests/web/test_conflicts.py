@@ -11,6 +11,7 @@ from playwright.sync_api import BrowserContext, expect
 from orchestration.adapters import storage
 from orchestration.adapters.git.settling import with_entries
 from orchestration.adapters.git.store import BareRepository, Person
+from orchestration.domain.merging import TRAILER
 from orchestration.models import MergeEntry, Swarm
 from tests import factories as make
 from tests.web.conftest import House, sign_in
@@ -67,6 +68,40 @@ def test_it_shows_the_three_sides_and_who_tried(house: House, place: Place):
         assert words in page
     assert EVIL not in page
     assert "b.txt" not in page
+
+
+def test_it_shows_the_place_and_what_both_meant(house: House, place: Place):
+    rival = make.make_subtask(house.swarm, name="rival", instruction="Say LANDED.", status="complete")
+    attempt = make.make_attempt(rival, status="complete")
+    make.make_handoff(attempt, summary="I said it.")
+    entry = make.make_entry(attempt, status="landed", landed_sha="f" * 40)
+    land_again(house.swarm, f"x\n\n{TRAILER}: {entry.public_id}\n")
+    page = house.client("member").get(place.page).content.decode()
+    assert "<mark>MINE\n</mark>two\n" in page
+    assert "Place 1 of 1: the branch" in page
+    assert "Both changed it." in page
+    assert "&lt;&lt;&lt;&lt;&lt;&lt;&lt; what landed\n" in page
+    for words in (f'href="/subtasks/{rival.public_id}/"', "Say LANDED.", "I said it."):
+        assert words in page
+
+
+def land_again(swarm: Swarm, message: str) -> None:
+    """What is on the branch, by a commit with this message."""
+    store = storage.bare_repository(swarm.repository.public_id)
+    swarm.refresh_from_db()
+    tip = store.commit(
+        store.tree(swarm.head_sha), [swarm.base_sha], message, author=WHO, committer=WHO, when=timezone.now()
+    )
+    assert store.swap(swarm.branch, tip, swarm.head_sha)
+
+
+def test_a_deletion_is_told_in_words(house: House):
+    entry = stuck(house.swarm, mine=None)
+    page = house.client("member").get(f"/subtasks/{entry.subtask.public_id}/conflict/").content.decode()
+    assert "The branch changed it, this subtask deleted or moved it." in page
+    assert "0 lines" not in page
+    assert "Both: where they conflict" not in page
+    assert "Nobody of this swarm changed these files." in page
 
 
 def test_it_is_found_from_the_board_the_queue_and_the_subtask(house: House, place: Place):
