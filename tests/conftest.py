@@ -8,7 +8,9 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import socketserver
 import tempfile
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -104,6 +106,15 @@ def redis_url() -> Iterator[str]:
         pytest.skip("Redis is not installed: apt install redis-server")
     with servers.redis(executable) as url:
         yield url
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    """A server on the host's loopback, as a model service or a database beside the site would be."""
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,30 +113,36 @@ def describe(schema: Mapping[str, Any]) -> str:
 
 def told(found: Sequence[Shared], *, most: int = MAX_TOLD) -> str:
     """For get_results: whole values while they fit, then only what there is and how to get it."""
-    lines: list[str] = []
-    room = most
-    for one in found:
+
+    def line(one: Shared, room: int) -> str:
         whole = f"{one.heading}\n{as_json(one.value)}"
-        line = whole if len(whole) <= room else f"{one.heading}\n(left out here; ask for this key alone)"
-        if len(line) > room:
-            lines.append(f"({len(found) - len(lines)} more; narrow the query by tags, prefix or producer)")
-            break
-        lines.append(line)
-        room -= len(line) + 2
-    return "\n\n".join(lines)
+        return whole if len(whole) <= room else f"{one.heading}\n(left out here; ask for this key alone)"
+
+    return _while_it_fits(found, line, most, "\n\n", "({} more; narrow the query by tags, prefix or producer)")
 
 
 def told_first(found: Sequence[Shared]) -> str:
     """For the first message of an attempt: small values whole, the others by name, never more than a model can use."""
-    lines: list[str] = []
-    room = MAX_TOLD_FIRST
-    for one in found:
+
+    def line(one: Shared, room: int) -> str:
         value = as_json(one.value)
-        whole = f"{one.heading}: {value}" if len(value) <= MAX_VALUE_TOLD else ""
-        line = whole if whole and len(whole) <= room else f"{one.heading}: get_results(key={json.dumps(one.key)})"
+        whole = f"{one.heading}: {value}"
+        fits = len(value) <= MAX_VALUE_TOLD and len(whole) <= room
+        return whole if fits else f"{one.heading}: get_results(key={json.dumps(one.key)})"
+
+    return _while_it_fits(found, line, MAX_TOLD_FIRST, "\n", "and {} more: get_results lists them.")
+
+
+def _while_it_fits(
+    found: Sequence[Shared], line_of: Callable[[Shared, int], str], room: int, gap: str, rest: str
+) -> str:
+    """A line for each, of the room that is left; then how many there are for which it was not enough."""
+    lines: list[str] = []
+    for one in found:
+        line = line_of(one, room)
         if len(line) > room:
-            lines.append(f"and {len(found) - len(lines)} more: get_results lists them.")
+            lines.append(rest.format(len(found) - len(lines)))
             break
         lines.append(line)
-        room -= len(line) + 1
-    return "\n".join(lines)
+        room -= len(line) + len(gap)
+    return gap.join(lines)

@@ -16,31 +16,7 @@ from hypothesis import strategies as st
 from orchestration.adapters import files
 from orchestration.adapters.files import ToolError, WorkspaceFiles, grep
 from orchestration.adapters.sandbox import Box, choose_sandbox
-
-SECRET = "the neighbour's secret"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A workspace with a neighbour beside it."""
-    (tmp_path / "neighbour").mkdir()
-    (tmp_path / "neighbour/file").write_text(SECRET)
-    root = tmp_path / "workspace"
-    root.mkdir()
-    return root
-
-
-@pytest.fixture
-def tools(root: Path) -> WorkspaceFiles:
-    return WorkspaceFiles(root)
-
-
-def fill(root: Path, **content: str) -> None:
-    for name, text in content.items():
-        path = root / name.replace("__", "/").replace("_dot_", ".")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
+from tests.adapters.conftest import SECRET, fill
 
 # --- staying inside ---------------------------------------------------------------------------------------------
 

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 
 from orchestration.demo.service import Answer
 from orchestration.domain.conversation import Message, ToolCall, Usage
-from tests.adapters.openai_rig import GREP, HEAD, MESSAGES, SECRET, STOP, TEXT, Asker, RawServer, encode, endpoint
-
-
-@pytest.fixture
-async def asker() -> AsyncIterator[Asker]:
-    asker = Asker()
-    yield asker
-    await asker.client.aclose()
-    asker.service.close()
-
-
-@pytest.fixture
-def raw() -> Iterator[Callable[..., str]]:
-    servers: list[RawServer] = []
-
-    def start(*pieces: bytes) -> str:
-        servers.append(RawServer(*pieces))
-        return servers[-1].base_url
-
-    yield start
-    for server in servers:
-        server.close()
-
+from tests.adapters.openai_rig import GREP, HEAD, MESSAGES, SECRET, STOP, TEXT, Asker, encode, endpoint
 
 # What is asked
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -16,29 +16,7 @@ from orchestration.adapters.llm.openai import OpenAI
 from orchestration.demo.service import Answer, ScriptedService
 from orchestration.domain.conversation import Endpoint
 from orchestration.domain.errors import AdapterError, Failure
-from tests.adapters.openai_rig import HEAD, SECRET, TEXT, Asker, RawServer, endpoint
-
-
-@pytest.fixture
-async def asker() -> AsyncIterator[Asker]:
-    asker = Asker()
-    yield asker
-    await asker.client.aclose()
-    asker.service.close()
-
-
-@pytest.fixture
-def raw() -> Iterator[Callable[..., str]]:
-    servers: list[RawServer] = []
-
-    def start(*pieces: bytes) -> str:
-        servers.append(RawServer(*pieces))
-        return servers[-1].base_url
-
-    yield start
-    for server in servers:
-        server.close()
-
+from tests.adapters.openai_rig import HEAD, SECRET, TEXT, Asker, endpoint
 
 # What goes wrong on the way
 

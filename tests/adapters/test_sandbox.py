@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,17 +22,6 @@ from tests.deadlines import in_time_for
 
 pytestmark = pytest.mark.sandbox
 LONG = 60.0
-
-
-@pytest.fixture(params=["bubblewrap", "none"])
-def sandbox(request: pytest.FixtureRequest) -> Sandbox:
-    return choose_sandbox(request.param)
-
-
-@pytest.fixture
-def box(sandbox: Sandbox, tmp_path: Path) -> Iterator[Box]:
-    with sandbox.open(tmp_path) as opened:
-        yield opened
 
 
 def processes_with(marker: str) -> list[int]:

@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,9 +22,9 @@ from orchestration.adapters.sandbox.cgroups import Groups
 from orchestration.adapters.sandbox.launch import NICE
 from orchestration.adapters.sandbox.unconfined import Unconfined
 from orchestration.domain.errors import AdapterError
+from tests.adapters.test_sandbox import LONG, processes_with, until
 
 pytestmark = pytest.mark.sandbox
-LONG = 60.0
 NOBODY = 65534
 SOURCE = Path(__file__).resolve().parents[2]
 
@@ -54,24 +53,6 @@ def python(text: str, *arguments: object) -> list[str]:
 def bounded(controller: str) -> bool:
     """Whether this machine can limit it for a group; where not, the description must say so."""
     return Groups.here().bounds(controller) or (controller == "pids" and os.geteuid() != 0)
-
-
-def processes_with(marker: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and marker.encode() in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LONG
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def test_the_number_of_processes_is_limited_for_the_group(tmp_path: Path) -> None:

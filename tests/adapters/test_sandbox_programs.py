@@ -19,17 +19,6 @@ from tests.adapters.test_sandbox import LONG, lingering, marker, open_descriptor
 pytestmark = pytest.mark.sandbox
 
 
-@pytest.fixture(params=["bubblewrap", "none"])
-def sandbox(request: pytest.FixtureRequest) -> Sandbox:
-    return choose_sandbox(request.param)
-
-
-@pytest.fixture
-def box(sandbox: Sandbox, tmp_path: Path) -> Iterator[Box]:
-    with sandbox.open(tmp_path) as opened:
-        yield opened
-
-
 @contextmanager
 def shell(box: Box, text: str, cancellation: Cancellation | None = None) -> Iterator[Child]:
     with box.start(Program(["sh", "-c", text]), cancellation=cancellation or Cancellation()) as child:

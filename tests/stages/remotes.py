@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import http.server
-import os
 import ssl
 import subprocess
 import threading
@@ -16,6 +15,7 @@ from typing import Any
 from typing_extensions import override
 
 from tests.adapters.git.conftest import Clone
+from tests.adapters.git.http_backend import answer, http_backend
 
 USER, TOKEN = "x-access-token", "secret-token-of-the-shop-0123456789"
 
@@ -62,12 +62,12 @@ class _Backend(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = self._body()
         self.hub.seen.append((self.command, self.path))
-        if answer := self.hub.trouble:
-            self._answer(answer, [], b"")
+        if trouble := self.hub.trouble:
+            answer(self, trouble, [], b"")
         elif self.hub.private and self.headers.get("Authorization", "") != self.hub.pass_word:
-            self._answer(401, [("WWW-Authenticate", 'Basic realm="hub"')], b"")
+            answer(self, 401, [("WWW-Authenticate", 'Basic realm="hub"')], b"")
         else:
-            self._serve(body)
+            answer(self, *http_backend(self, self.hub.root, body, REMOTE_USER=USER))
 
     do_POST = do_GET  # noqa: N815
 
@@ -80,34 +80,6 @@ class _Backend(http.server.BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
         return b"".join(chunks)
-
-    def _serve(self, body: bytes) -> None:
-        path, _, query = self.path.partition("?")
-        env = {
-            "PATH": os.environ["PATH"],
-            "GIT_PROJECT_ROOT": str(self.hub.root),
-            "GIT_HTTP_EXPORT_ALL": "1",
-            "REMOTE_USER": USER,
-            "PATH_INFO": path,
-            "QUERY_STRING": query,
-            "REQUEST_METHOD": self.command,
-            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-        }
-        made = subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, check=False)
-        head, _, content = made.stdout.partition(b"\r\n\r\n")
-        fields = [(line.partition(": ")[0], line.partition(": ")[2]) for line in head.decode().split("\r\n")]
-        status = int(dict(fields).get("Status", "200 OK")[:3])
-        self._answer(status, [(name, value) for name, value in fields if name != "Status"], content)
-
-    def _answer(self, status: int, fields: list[tuple[str, str]], content: bytes) -> None:
-        self.send_response(status)
-        for name, value in fields:
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
 
     @override
     def log_message(self, *_: Any) -> None:

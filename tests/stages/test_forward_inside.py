@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import socketserver
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +20,6 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.any_database]
 
 KEY = "sk-planted-0123456789abcdef"
 PROBE = Path(__file__).with_name("gateway_probe.py")
-
-
-@pytest.fixture
-def listener() -> Iterator[int]:
-    """A server on the host's loopback, as the model service itself would be."""
-    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ nothing lands twice or without its proof."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -19,25 +18,13 @@ from orchestration.stages.gate import gate
 from orchestration.stages.merge import merge
 from orchestration.stages.rows import store_of
 from orchestration.stages.tick import take_over, tick
+from tests.stages.dying import Killed, dying
 from tests.stages.gates import audit, entries, queued, runs, work
 from tests.stages.gates import gated as gated_swarm
 from tests.stages.world import Nudges, World
 
 pytestmark = pytest.mark.sandbox
 NAMES = ("one", "two", "three")
-
-
-class Killed(BaseException):
-    """Nothing of ours catches it, as nothing catches a kill."""
-
-
-def dying(real: Callable[..., Any], when: str) -> Callable[..., Any]:
-    def function(*args: Any, **kwargs: Any) -> Any:
-        if when == "after":
-            real(*args, **kwargs)
-        raise Killed
-
-    return function
 
 
 def queue_of_three(world: World) -> Swarm:

@@ -18,20 +18,8 @@ from orchestration.stages import branch as stage
 from orchestration.stages.leases import take
 from orchestration.stages.merge import merge
 from orchestration.stages.rows import store_of
+from tests.stages.dying import Killed, dying
 from tests.stages.world import World, statuses
-
-
-class Killed(BaseException):
-    """Nothing of ours catches it, as nothing catches a kill."""
-
-
-def dying(real: Callable[..., Any], when: str) -> Callable[..., Any]:
-    def function(*args: Any, **kwargs: Any) -> Any:
-        if when == "after":
-            real(*args, **kwargs)
-        raise Killed
-
-    return function
 
 
 def queue_of_three(world: World) -> Swarm:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,24 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from orchestration.adapters import github as adapter
 from orchestration.adapters.github import GitHub
 from orchestration.domain.errors import AdapterError, InvalidInput
 from orchestration.domain.publishing import RemoteError
-from orchestration.domain.states import SwarmStatus
-from orchestration.models import Handoff, Publication, Repository, Swarm
+from orchestration.models import Handoff
 from orchestration.stages import publish
 from orchestration.stages.finish import finish
-from orchestration.stages.merge import merge
 from orchestration.stages.publish import try_again
-from orchestration.stages.transition import advance
+from tests.stages import publications
 from tests.stages.github import MINTED, Scripted, github_at
+from tests.stages.publications import at, due_again, ended, row
 from tests.stages.remotes import TOKEN, Bare, Hub, hub_at
 from tests.stages.world import World
 
 pytestmark = pytest.mark.sandbox
+finalizing = partial(publications.finalizing, landing="pull_request")
 
 
 @pytest.fixture
@@ -55,35 +54,6 @@ def github(
         scripted.hub = hub  # type: ignore[attr-defined]
         at(world, url=hub.url("acme/shop.git"), token_env="SHOP_TOKEN", landing="pull_request")
         yield scripted
-
-
-def at(world: World, **terms: object) -> None:
-    Repository.objects.filter(pk=world.repository.pk).update(**terms)
-    world.repository.refresh_from_db()
-
-
-def finalizing(world: World, *checks: str) -> Swarm:
-    at(world, checks=list(checks))
-    swarm = world.running()
-    world.queued(swarm, "one", {"one.txt": "by one\n"})
-    merge(swarm.pk)
-    swarm.refresh_from_db()
-    assert advance(swarm, swarm, SwarmStatus.FINALIZING)
-    return swarm
-
-
-def ended(swarm: Swarm) -> tuple[str, str]:
-    finish(swarm.pk)
-    swarm.refresh_from_db()
-    return swarm.status, swarm.status_reason
-
-
-def row(swarm: Swarm) -> Publication:
-    return Publication.objects.get(swarm=swarm)
-
-
-def due_again(swarm: Swarm) -> None:
-    Publication.objects.filter(swarm=swarm).update(not_before=timezone.now() - timedelta(seconds=1))
 
 
 def test_the_result_is_one_pull_request_with_its_story(world: World, shop: Bare, github: Scripted):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import socketserver
 import subprocess
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +15,6 @@ pytestmark = pytest.mark.sandbox
 SECRET = "planted-secret-of-the-server"
 
 PROBE = Path(__file__).with_name("probe.py")
-
-
-@pytest.fixture
-def listener() -> Iterator[int]:
-    """A server on loopback, as PostgreSQL or Redis beside the site would be."""
-    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_address[1]
-        server.shutdown()
 
 
 def sleepers() -> list[str]:

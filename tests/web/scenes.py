@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 from django.utils import timezone
@@ -122,3 +123,14 @@ SCRATCHPAD = """\
 
 The middleware needs both halves of the store, so it waits.
 """
+
+
+def gated(swarm: Swarm) -> Swarm:
+    """Its commits land only behind gates."""
+    swarm.config |= {"gate": "gated"}
+    swarm.save()
+    return swarm
+
+
+def text_of(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -11,7 +10,9 @@ from orchestration.adapters import storage
 from orchestration.models import Artifact, MergeEntry, Repository, Swarm
 from orchestration.web.gates import FLAKE, INNOCENT, MOST_RUNS, Gates
 from tests import factories as make
+from tests.web import scenes
 from tests.web.conftest import House
+from tests.web.scenes import text_of
 
 EVIL = "<script>alert(1)</script>"
 
@@ -27,15 +28,9 @@ def page_of(house: House, swarm: Swarm) -> str:
     return house.client("member").get(f"/swarms/{swarm.public_id}/").content.decode()
 
 
-def text_of(html: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
-
-
 @pytest.fixture
 def swarm(house: House) -> Swarm:
-    house.swarm.config |= {"gate": "gated"}
-    house.swarm.save()
-    return house.swarm
+    return scenes.gated(house.swarm)
 
 
 def test_the_mode_is_in_words(house: House, swarm: Swarm):

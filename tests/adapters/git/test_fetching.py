@@ -15,6 +15,7 @@ import pytest
 
 from orchestration.adapters.git.store import BareRepository, Fetched
 from orchestration.domain.errors import AdapterError, InvalidInput
+from tests.adapters.git.http_backend import answer, http_backend
 
 
 def test_a_branch_is_brought_and_pinned(store: BareRepository, clone: Any):
@@ -131,38 +132,15 @@ def test_a_partial_clones_own_program_does_not_run(store: BareRepository, clone:
 
 
 class _Backend(http.server.BaseHTTPRequestHandler):
-    root = ""
+    root: Path
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         if self.path.startswith("/moved"):
-            self.send_response(301)
-            self.send_header("Location", "/repo" + self.path.removeprefix("/moved"))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            answer(self, 301, [("Location", "/repo" + self.path.removeprefix("/moved"))], b"")
             return
-        path, _, query = self.path.partition("?")
-        env = {
-            "PATH": os.environ["PATH"],
-            "GIT_PROJECT_ROOT": self.root,
-            "GIT_HTTP_EXPORT_ALL": "1",
-            "PATH_INFO": path,
-            "QUERY_STRING": query,
-            "REQUEST_METHOD": self.command,
-            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-        }
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        made = subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, check=False)
-        head, _, content = made.stdout.partition(b"\r\n\r\n")
-        fields = [line.split(": ", 1) for line in head.decode().split("\r\n")]
-        self.send_response(int(dict(fields).get("Status", "200 OK")[:3]))
-        for name, value in fields:
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        answer(self, *http_backend(self, self.root, body))
 
     do_POST = do_GET  # noqa: N815
 
@@ -182,7 +160,7 @@ def https(tmp_path: Path, clone: Any, monkeypatch: pytest.MonkeyPatch) -> Iterat
         check=True, capture_output=True,
     )  # fmt: skip
     monkeypatch.setenv("GIT_SSL_CAINFO", certificate)
-    handler = type("Backend", (_Backend,), {"root": str(tmp_path / "served")})
+    handler = type("Backend", (_Backend,), {"root": tmp_path / "served"})
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
