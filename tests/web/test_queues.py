@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 
 import pytest
@@ -21,6 +20,7 @@ from orchestration.web.queue_words import PART_WORDS, SETTLERS
 from orchestration.web.queues import MOST_SETTLED, SwarmQueue
 from tests import factories as make
 from tests.web.conftest import House
+from tests.web.scenes import gated, text_of
 
 QUESTIONS = 18  # of a page with everything on it
 
@@ -29,15 +29,9 @@ def entry(swarm: Swarm, name: str, **fields: object) -> MergeEntry:
     return make.make_entry(make.make_attempt(make.make_subtask(swarm, name=name), status="complete"), **fields)
 
 
-def text_of(html: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
-
-
 @pytest.fixture
 def swarm(house: House) -> Swarm:
-    house.swarm.config |= {"gate": "gated"}
-    house.swarm.save()
-    return house.swarm
+    return gated(house.swarm)
 
 
 def page(house: House, swarm: Swarm, who: str = "viewer") -> str:
