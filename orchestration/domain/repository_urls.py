@@ -55,7 +55,7 @@ def parse_repository(
         case "http":
             raise InvalidInput("http:// is not encrypted: give the https:// address of the repository.")
         case "file":
-            raise InvalidInput("Give the path itself, without file:// before it.")
+            return _file(text, local_allowed)
         case other:
             raise InvalidInput(f"{other}:// is not supported: give an https:// address or a full path.")
 
@@ -78,6 +78,13 @@ def _local(text: str, allowed: LocalAllowed) -> RepositoryAddress:
     if not (_beneath(path, allowed) if isinstance(allowed, tuple) else allowed(path)):
         raise InvalidInput(f"The path {path} is not one that an operator allowed for repositories.")
     return RepositoryAddress("local", path, "", _name(path.removesuffix("/.git")))
+
+
+def _file(text: str, allowed: LocalAllowed) -> RepositoryAddress:
+    path = text.partition("://")[2]
+    if not path.startswith("/") or "%" in path:
+        raise InvalidInput("Give the full path itself, without file:// before it.")
+    return _local(path, allowed)
 
 
 def _beneath(path: str, prefixes: tuple[str, ...]) -> bool:

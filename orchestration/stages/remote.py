@@ -19,7 +19,7 @@ from orchestration.stages.rows import key_name
 NO_GITHUB = "A pull request needs a repository on GitHub, with an address such as https://github.com/owner/name."
 NO_SIGN_IN = (
     "A pull request needs a sign-in to GitHub: let an operator set GITHUB_APP_ID and GITHUB_APP_PRIVATE_KEY and vouch "
-    "for the repository in the admin, or name the variable that holds a token with the repository."
+    "for the repository in the admin, or give a token on the repository's settings."
 )
 
 

@@ -23,8 +23,8 @@ from orchestration.stages.publish import require_landing
 from orchestration.stages.transition import moves
 
 NO_MODEL = (
-    "No model is connected. Set OPENAI_API_KEY, OPENAI_BASE_URL and OPENAI_MODEL, or ANTHROPIC_API_KEY, "
-    "ANTHROPIC_BASE_URL and ANTHROPIC_MODEL, and start again, or add a model endpoint in the admin."
+    "No model is connected. Connect one on the page Models, or set OPENAI_API_KEY, OPENAI_BASE_URL and OPENAI_MODEL, "
+    "or ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL and ANTHROPIC_MODEL, and start again."
 )
 
 

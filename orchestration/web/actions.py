@@ -16,9 +16,9 @@ from orchestration.models import Subtask, Swarm, User
 from orchestration.stages import replan, steer
 from orchestration.stages.submit import submit
 from orchestration.web import pages
-from orchestration.web.access import SignedIn, repository_of, require, signed_in, subtask_of, swarm_of
+from orchestration.web.access import SignedIn, signed_in, subtask_of, swarm_of
 from orchestration.web.boards import Board, Filter
-from orchestration.web.forms import RepositoryForm, SwarmForm
+from orchestration.web.forms import SwarmForm
 from orchestration.web.limits import LimitsForm
 from orchestration.web.subtask_forms import NewSubtaskForm, SubtaskForm
 
@@ -154,25 +154,3 @@ def _steer_subtask(request: SignedIn, public_id: str, act: Callable[[Subtask, Us
     if request.POST.get("back") == "plan":
         return redirect("swarm-plan", subtask.swarm.public_id)
     return redirect("subtask", subtask.public_id)
-
-
-@signed_in
-@require_POST
-def new_repository(request: SignedIn) -> HttpResponse:
-    return _save_repository(request, RepositoryForm(request.POST, user=request.user))
-
-
-@signed_in
-@require_POST
-def edit_repository(request: SignedIn, public_id: str) -> HttpResponse:
-    row = repository_of(request.user, public_id, Action.CONFIGURE)
-    return _save_repository(request, RepositoryForm(request.POST, user=request.user, instance=row))
-
-
-def _save_repository(request: SignedIn, form: RepositoryForm) -> HttpResponse:
-    if form.instance.is_demo or not form.is_valid():
-        return pages.repository_form_page(request, form)
-    require(request.user, Action.CONFIGURE, form.instance.team)
-    row = form.save()
-    messages.success(request, f"{row.name} is saved.")
-    return redirect("repository", row.public_id)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
@@ -13,14 +12,13 @@ from orchestration.domain.config import Strategy, SwarmConfig, parse_config
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.gating import GateMode
 from orchestration.domain.publishing import Landing
-from orchestration.domain.repository_urls import parse_repository
 from orchestration.domain.requests import check_request
 from orchestration.domain.rights import Action
 from orchestration.domain.scheduling import passed
-from orchestration.models import ModelEndpoint, Repository, Team, User
+from orchestration.models import ModelEndpoint, Repository, User
 from orchestration.stages.submit import check_branch
 from orchestration.web.access import repositories_of
-from orchestration.web.agents import agent_field, offer_agents, offer_default_agents
+from orchestration.web.agents import agent_field, offer_agents
 from orchestration.web.fields import PlainForm, deadline_field, money_field, number_field, tokens_field
 
 DEFAULTS = SwarmConfig()
@@ -41,8 +39,6 @@ WHERE = [
     (Landing.PULL_REQUEST.value, "As a pull request"),
     (Landing.DIRECT.value, "Directly onto the branch it started from"),
 ]
-MOST_CHECKS = 20
-LONGEST_CHECK = 1000
 
 
 class SwarmForm(PlainForm):
@@ -207,121 +203,3 @@ def sentence_of(check: Any, value: str) -> Any:
         return check(value)
     except InvalidInput as error:
         raise ValidationError(str(error)) from error
-
-
-if TYPE_CHECKING:
-    FormOfRepository = forms.ModelForm[Repository]
-else:
-    FormOfRepository = forms.ModelForm
-
-
-GATE_FIELDS = ("gate", "strict_commits", "gates_at_once")
-
-
-class RepositoryForm(FormOfRepository):
-    checks = forms.CharField(
-        required=False,
-        strip=False,
-        widget=forms.Textarea(attrs={"rows": 4, "class": "mono", "spellcheck": "false"}),
-        help_text="One shell command a line, run in the sandbox on the result; every one must exit with 0. "
-        "Without checks a success is called unverified.",
-    )
-    gate = forms.ChoiceField(required=False, label="When the checks decide", choices=WHEN)
-    team = forms.ModelChoiceField(
-        Team.objects.none(), empty_label=None, error_messages={"required": "Choose the team that owns it."}
-    )
-
-    class Meta:
-        model = Repository
-        fields = [
-            "name",
-            "url",
-            "branch",
-            "checks",
-            "check_timeout_s",
-            *GATE_FIELDS,
-            "landing",
-            "agent",
-            "network",
-            "max_agents",
-            "budget_usd",
-            "budget_tokens",
-            "monthly_budget_usd",
-            "team",
-        ]
-        labels = {
-            "url": "URL or local path",
-            "check_timeout_s": "Seconds per check",
-            "strict_commits": "Every commit must pass by itself",
-            "gates_at_once": "Gates at once",
-            "landing": "Where results go",
-            "agent": "Who works",
-            "network": "Commands may use the network",
-            "max_agents": "Agents at once in all its swarms",
-            "budget_usd": "Budget of each swarm, US dollars",
-            "budget_tokens": "Budget of each swarm, tokens",
-            "monthly_budget_usd": "Budget of a month for all its swarms, US dollars",
-        }
-        help_texts = {
-            "url": "An https:// URL, or the full path of a repository on the server that an operator allowed.",
-            "branch": "Empty: the repository's default branch.",
-            "check_timeout_s": "",
-            "strict_commits": "Gated only. Off: several land together when the last of them passes, which is faster.",
-            "gates_at_once": "Gated only: how many candidates of one swarm are checked at the same time.",
-            "landing": "None: a branch of the swarm's own. Direct: onto the branch itself, past every review.",
-            "agent": "Unless a request chooses another.",
-            "network": "Off is safer: what agents and checks run cannot reach anything.",
-        }
-        error_messages = {
-            "name": {"required": "Give it a name that your team will know."},
-            "url": {"required": "Write its https:// URL, or the full path of a local repository."},
-        }
-
-    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
-        kwargs.setdefault("label_suffix", "")
-        super().__init__(*args, **kwargs)
-        self.fields["gates_at_once"].required = self.fields["landing"].required = False
-        offer_default_agents(self, user)
-        choice = self.fields["team"]
-        assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 - for the type checker
-        choice.queryset = user.teams_for(Action.CONFIGURE).order_by("name")
-        if self.instance.pk:
-            del self.fields["team"]
-            self.initial["checks"] = "\n".join(self.instance.checks)
-        elif choice.queryset.count() == 1:
-            choice.initial = choice.queryset.first()
-
-    def clean_url(self) -> str:
-        url: str = self.cleaned_data["url"]
-        if self.instance.pk and url == self.instance.url:
-            return url
-        allowed = tuple(settings.SWARM["LOCAL_REPOSITORIES"])
-        address = sentence_of(lambda text: parse_repository(text, local_allowed=allowed), url)
-        # An operator vouched for the old address, and named a token for it, not for whatever is written here.
-        self.instance.path_allowed, self.instance.token_env = False, ""
-        return str(address.url)
-
-    def clean_checks(self) -> list[str]:
-        lines = [line.strip() for line in self.cleaned_data["checks"].splitlines() if line.strip()]
-        if len(lines) > MOST_CHECKS:
-            raise ValidationError(f"That are {len(lines)} checks; at most {MOST_CHECKS} run. Join some with &&.")
-        long = next((line for line in lines if len(line) > LONGEST_CHECK), None)
-        if long:
-            raise ValidationError(
-                f"The check that begins with {long[:40]!r} is longer than {LONGEST_CHECK} characters."
-            )
-        return lines
-
-    def clean(self) -> dict[str, Any]:
-        given: dict[str, Any] = super().clean() or self.cleaned_data
-        if given.get("gate") == GateMode.GATED and "checks" in given and not given["checks"]:
-            self.add_error("gate", "Without checks nothing could ever land: add one, or choose another way.")
-        return given
-
-    def clean_name(self) -> str:
-        name: str = self.cleaned_data["name"].strip()
-        team = self.instance.team if self.instance.pk else self.data.get("team")
-        taken = Repository.objects.filter(name=name, team=team or None).exclude(pk=self.instance.pk)
-        if taken.exists():
-            raise ValidationError("The team has a repository of that name already; choose another.")
-        return name

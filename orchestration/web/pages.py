@@ -28,7 +28,7 @@ from orchestration.web.access import (
 )
 from orchestration.web.boards import Board, Filter
 from orchestration.web.downloads import artifact_response
-from orchestration.web.forms import RepositoryForm, SwarmForm
+from orchestration.web.forms import SwarmForm
 from orchestration.web.limits import LimitsForm
 from orchestration.web.panels import SwarmPanels
 from orchestration.web.plans import PlanPage
@@ -200,25 +200,3 @@ def repository(request: SignedIn, public_id: str) -> HttpResponse:
         "may_submit": request.user.may(Action.SUBMIT, row.team),
     }
     return render(request, "repositories/detail.html", context)
-
-
-@signed_in
-@require_safe
-def new_repository(request: SignedIn) -> HttpResponse:
-    if not request.user.teams_for(Action.CONFIGURE).exists():
-        raise PermissionDenied(NEEDED[Action.CONFIGURE])
-    return repository_form_page(request, RepositoryForm(user=request.user))
-
-
-@signed_in
-@require_safe
-def edit_repository(request: SignedIn, public_id: str) -> HttpResponse:
-    row = repository_of(request.user, public_id, Action.CONFIGURE)
-    return repository_form_page(request, RepositoryForm(user=request.user, instance=row))
-
-
-def repository_form_page(request: SignedIn, form: RepositoryForm) -> HttpResponse:
-    if form.instance.is_demo:
-        raise PermissionDenied("The demo's repository is made by the site itself and cannot be changed.")
-    context = {"form": form, "repository": form.instance if form.instance.pk else None}
-    return render(request, "repositories/form.html", context, status=400 if form.is_bound else 200)

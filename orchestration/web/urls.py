@@ -17,6 +17,7 @@ from orchestration.web import (
     pages,
     people,
     queue_pages,
+    repositories,
     reverts,
     speaking,
 )
@@ -88,12 +89,16 @@ urlpatterns = [
         name="endpoint-remove",
     ),
     path("repositories/", pages.repositories, name="repositories"),
-    path("repositories/new/", by_method(pages.new_repository, actions.new_repository), name="new-repository"),
+    path(
+        "repositories/new/",
+        by_method(repositories.new_repository, repositories.save_new_repository),
+        name="new-repository",
+    ),
     path("repositories/<str:public_id>/", pages.repository, name="repository"),
     path("repositories/<str:public_id>/queue/", queue_pages.repository_queue, name="repository-queue"),
     path(
         "repositories/<str:public_id>/edit/",
-        by_method(pages.edit_repository, actions.edit_repository),
+        by_method(repositories.edit_repository, repositories.save_repository),
         name="edit-repository",
     ),
 ]

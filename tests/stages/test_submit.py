@@ -122,7 +122,7 @@ def test_no_model_is_connected(world: World, how: str):
         team = factories.make_team() if how == "another team's" else world.team
         factories.make_endpoint(team, enabled=how != "disabled", is_demo=how == "the demo's")
     said = refusal(world)
-    assert said.startswith("No model is connected. Set OPENAI_API_KEY, OPENAI_BASE_URL and OPENAI_MODEL")
+    assert said.startswith("No model is connected. Connect one on the page Models, or set OPENAI_API_KEY")
     assert "ANTHROPIC_API_KEY" in said
 
 

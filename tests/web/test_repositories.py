@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
 
+from orchestration.adapters import keyring
 from orchestration.domain.rights import Role
 from orchestration.models import Repository
 from tests import factories as make
+from tests.adapters.git.conftest import Clone
 from tests.web.conftest import House
 
 GOOD = {
@@ -53,7 +56,7 @@ def test_it_adds_one_with_a_check_a_line(house: House):
         ("url", "--upload-pack=x", "begins with a dash"),
         ("url", "https://user:token@example.org/x.git", "must not hold a name, password or token"),
         ("url", "/etc", "not one that an operator allowed"),
-        ("url", "file:///etc", "Give the path itself"),
+        ("url", "file:///etc", "not one that an operator allowed"),
         ("url", "git@example.org:x.git", "ssh to example.org is not allowed"),
         ("checks", "true\n" * 21, "at most 20 run"),
         ("checks", "x" * 1001, "is longer than 1000 characters"),
@@ -173,7 +176,7 @@ def test_an_empty_list_says_the_next_step(db: None):
 
     from orchestration.models import User
 
-    for name, said in (("ada", "Add the one that"), ("ben", "A maintainer of your team can add one.")):
+    for name, said in (("ada", "Connect the one that"), ("ben", "A maintainer of your team can connect one.")):
         client = Client()
         client.force_login(User.objects.get(username=name))
         assert said in client.get("/repositories/").content.decode()
@@ -197,3 +200,162 @@ def test_a_repository_chooses_who_works_there_among_its_own_teams_agents(house: 
     assert edit(house, row, agent="")[0] == 302
     row.refresh_from_db()
     assert row.agent is None
+
+
+# Connecting: a test before the save, a token that no page shows, checks that were found, rules of merging
+
+
+TOKEN = "ghp-page-0123456789abcdef"
+
+
+@pytest.fixture
+def till(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
+    """A repository on this machine that an operator allowed."""
+    monkeypatch.setattr(settings, "DATA_DIR", tmp_path / "data")
+    monkeypatch.setitem(settings.SWARM, "LOCAL_REPOSITORIES", (str(tmp_path),))
+    clone = Clone(tmp_path / "till")
+    clone.commit({"Makefile": "test:\n\ttrue\nlint:\n\ttrue\n", "go.mod": "module x\n"})
+    return clone
+
+
+def beside(page: str, field: str) -> str:
+    return page.partition(f'id="id_{field}_error"')[2].partition("</div>")[0]
+
+
+def test_a_test_finds_checks_and_a_name_and_saves_nothing(house: House, till: Clone):
+    status, page = add(house, url=str(till.path), name="", branch="", checks="", test="1")
+    assert status == 200
+    assert "It works: the branch main stands at" in page
+    assert 'name="name" value="till"' in page
+    assert '<option value="main"></option>' in page
+    assert 'name="suggested" value="make test" checked' in page
+    assert 'name="suggested" value="go vet ./...">' in page
+    assert not Repository.objects.filter(name="till").exists()
+
+
+def test_what_is_ticked_joins_what_is_written_once(house: House, till: Clone):
+    status, _ = add(house, url=str(till.path), checks="make lint\n", suggested=["make test", "make lint"])
+    assert status == 302
+    assert Repository.objects.get(name="till").checks == ["make lint", "make test"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "sentence"),
+    [
+        ({"branch": "trunk"}, "branch", "There is no branch"),
+        ({"url": "/nowhere/at/all"}, "url", "not one that an operator allowed"),
+        ({"token": TOKEN}, "token", "A token is for https addresses alone"),
+        ({"token": "with a space"}, "token", "holds a space"),
+    ],
+)
+def test_a_test_tells_what_is_wrong_beside_its_field(
+    house: House, till: Clone, fields: dict[str, str], field: str, sentence: str
+):
+    status, page = add(house, **{"url": str(till.path), "branch": "", "test": "1"} | fields)
+    assert status == 400
+    assert sentence in beside(page, field)
+    assert TOKEN not in page
+
+
+def test_what_is_connected_is_asked_for_something_at_once(house: House, till: Clone):
+    response = house.client("maintainer").post(
+        "/repositories/new/", GOOD | {"team": house.team.pk, "url": f"file://{till.path}"}, follow=True
+    )
+    row = Repository.objects.get(name="till")
+    assert row.url == str(till.path)
+    assert response.redirect_chain == [(f"/swarms/new/?repository={row.public_id}", 302)]
+    page = response.content.decode()
+    assert "till is connected. What should be done there?" in page
+    assert f'<option value="{row.public_id}" selected>' in page
+
+
+def test_an_operator_who_writes_a_path_vouches_for_it(house: House, tmp_path: Path):
+    assert add(house, url=str(tmp_path))[0] == 400
+    assert add(house, "operator", url=str(tmp_path))[0] == 302
+    assert Repository.objects.get(name="till").path_allowed
+    assert add(house, "operator", name="far", url="https://example.org/far.git")[0] == 302
+    assert not Repository.objects.get(name="far").path_allowed  # that would be the GitHub App's access
+
+
+def test_a_token_is_kept_shown_to_nobody_and_sent_nowhere_else(house: House, till: Clone):
+    assert add(house, token=TOKEN)[0] == 302
+    row = Repository.objects.get(name="till")
+    assert keyring.read(f"repository-{row.public_id}") == TOKEN
+    for path in ("", "edit/"):
+        page = house.client("maintainer").get(f"/repositories/{row.public_id}/{path}").content.decode()
+        assert "kept, encrypted" in page
+        assert TOKEN not in page
+    assert edit(house, row, branch="trunk")[0] == 302  # the same address: it stays
+    assert keyring.read(f"repository-{row.public_id}") == TOKEN
+    status, page = edit(house, row, url="https://elsewhere.example/till.git")
+    assert status == 400
+    assert "is sent nowhere else" in beside(page, "token")
+    assert edit(house, row, url="https://elsewhere.example/till.git", forget_token="on")[0] == 302
+    row.refresh_from_db()
+    assert not row.token_kept
+    assert TOKEN not in keyring.values()
+
+
+def test_a_token_that_was_typed_for_a_test_is_held_back(house: House, till: Clone):
+    client, url = house.client("maintainer"), "https://127.0.0.1:9/till.git"
+    given = GOOD | {"team": house.team.pk, "url": url}
+    page = client.post("/repositories/new/", given | {"token": TOKEN, "test": "1"}).content.decode()
+    assert "private or reserved address" in beside(page, "url")
+    assert "It is held back since the test" in page
+    assert TOKEN not in page
+    assert client.post("/repositories/new/", given).status_code == 302
+    row = Repository.objects.get(name="till")
+    assert keyring.read(f"repository-{row.public_id}") == TOKEN
+
+
+def rules(*rows: tuple[str, str, str]) -> dict[str, str]:
+    sent = {"policies-TOTAL_FORMS": str(len(rows)), "policies-INITIAL_FORMS": "0"}
+    for number, row in enumerate(rows):
+        sent |= {
+            f"policies-{number}-{name}": value for name, value in zip(("glob", "policy", "command"), row, strict=True)
+        }
+    return sent
+
+
+def test_rules_of_merging_are_written_shown_and_taken_out(house: House):
+    row = house.repository
+    written = rules(("CHANGELOG.md", "union", ""), ("", "", ""), ("x.lock", "regenerate", "make lock"))
+    assert edit(house, row, **written)[0] == 302
+    row.refresh_from_db()
+    assert row.merge_policies == [["CHANGELOG.md", "union"], ["x.lock", "regenerate", "make lock"]]
+    page = house.client("viewer").get(f"/repositories/{row.public_id}/").content.decode()
+    assert "keeps the lines of both" in page
+    assert "make lock" in page
+    page = house.client("maintainer").get(f"/repositories/{row.public_id}/edit/").content.decode()
+    assert 'value="CHANGELOG.md"' in page
+    assert 'name="policies-3-glob"' in page  # and two empty rows
+    assert edit(house, row, **rules(("", "", "")))[0] == 302
+    row.refresh_from_db()
+    assert row.merge_policies == []
+
+
+def test_what_is_sent_without_them_leaves_them_as_they_are(house: House):
+    Repository.objects.filter(pk=house.repository.pk).update(merge_policies=[["a", "ours"]])
+    house.repository.refresh_from_db()
+    assert edit(house, house.repository)[0] == 302
+    house.repository.refresh_from_db()
+    assert house.repository.merge_policies == [["a", "ours"]]
+
+
+@pytest.mark.parametrize(
+    ("rule", "field", "sentence"),
+    [
+        (("", "union", ""), "glob", "Which files?"),
+        (("a.txt", "", ""), "policy", "Choose what is to be done"),
+        (("a.txt", "regenerate", ""), "command", "needs a command"),
+        (("a.txt", "union", "make"), "command", "takes no command"),
+        (("../a.txt", "union", ""), "glob", "not a glob inside the repository"),
+        (("a.txt", "nonsense", ""), "policy", "Select a valid choice"),
+    ],
+)
+def test_a_wrong_rule_is_told_beside_its_field(house: House, rule: tuple[str, str, str], field: str, sentence: str):
+    status, page = edit(house, house.repository, **rules(rule))
+    assert status == 400
+    assert sentence in beside(page, f"policies-0-{field}")
+    house.repository.refresh_from_db()
+    assert house.repository.merge_policies == []

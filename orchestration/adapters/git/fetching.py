@@ -12,7 +12,7 @@ from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.git.credentials import Credential
 from orchestration.adapters.git.directory import GitDirectory
 from orchestration.adapters.git.runner import check_branch, check_sha, run_git
-from orchestration.adapters.git.values import Fetched
+from orchestration.adapters.git.values import Fetched, Offer
 from orchestration.adapters.outgoing import check_host
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.publishing import RemoteError, Trouble
@@ -70,14 +70,6 @@ class _Remote:
     cancellation: Cancellation | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Offer:
-    """What a remote has: its branches, and the one that HEAD stands for."""
-
-    branches: dict[str, str]
-    head: str | None
-
-
 class Fetching(GitDirectory):
     """Fetch from a local path or an https:// address."""
 
@@ -95,6 +87,19 @@ class Fetching(GitDirectory):
         config, env = way_to(source, allow, credential)
         return _ask(_Remote(source, env, config, 120, cancellation)).branches.get(branch, "")
 
+    def offer(
+        self,
+        source: str,
+        *,
+        allow: tuple[str, ...] = (),
+        credential: Credential | None = None,
+        timeout_s: float = 120,
+        cancellation: Cancellation | None = None,
+    ) -> Offer:
+        """What there is to fetch at this moment."""
+        config, env = way_to(source, allow, credential)
+        return _ask(_Remote(source, env, config, timeout_s, cancellation))
+
     def fetch(
         self,
         source: str,
@@ -103,11 +108,13 @@ class Fetching(GitDirectory):
         allow: tuple[str, ...] = (),
         credential: Credential | None = None,
         timeout_s: float = 600,
+        shallow: bool = False,
         cancellation: Cancellation | None = None,
     ) -> Fetched:
         """Bring the branch (None: the default one) into refs/swarmsite/source/<branch>, checked by fsck.
 
-        `allow` lists hosts and networks that may be private, as outgoing.check_host takes it.
+        `allow` lists hosts and networks that may be private, as outgoing.check_host takes it. `shallow`: without its
+        history, to have a look.
         """
         config, env = way_to(source, allow, credential)
         remote = _Remote(source, env, config, timeout_s, cancellation)
@@ -116,6 +123,7 @@ class Fetching(GitDirectory):
         ours = check_branch(branch).replace("refs/heads/", "refs/swarmsite/source/", 1)
         result = self.run(
             *_FETCH,
+            *(("--depth=1",) if shallow else ()),
             "--end-of-options",
             source,
             f"+refs/heads/{branch}:{ours}",
@@ -161,7 +169,7 @@ def _pinned(host: str, port: int, addresses: tuple[str, ...]) -> tuple[str, ...]
     return ()
 
 
-def _ask(remote: _Remote) -> _Offer:
+def _ask(remote: _Remote) -> Offer:
     result = run_git(
         "ls-remote",
         "--symref",
@@ -189,10 +197,10 @@ def _ask(remote: _Remote) -> _Offer:
             branches[ref.removeprefix("refs/heads/")] = value
     if head is None:  # detached: a branch at the same commit stands for it
         head = next((name for name, sha in branches.items() if sha == head_sha), None)
-    return _Offer(branches, head)
+    return Offer(branches, head)
 
 
-def _default_branch(source: str, offer: _Offer) -> str:
+def _default_branch(source: str, offer: Offer) -> str:
     if not offer.branches:
         raise AdapterError(Failure.PERMANENT, f"{source} has no commits yet: make a first one.")
     if offer.head is None or offer.head not in offer.branches:

@@ -19,6 +19,14 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """What a remote has: its branches, and the one that HEAD stands for."""
+
+    branches: dict[str, str]
+    head: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One changed path. `status` is git's letter: A, M, D, R (from old_path) or T."""
 
