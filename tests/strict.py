@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,8 +26,51 @@ def encoded(kind: str, messages: Sequence[Message], tools: Sequence[ToolSpec] = 
 
 
 def complaint(kind: str, body: Mapping[str, Any]) -> str:
-    """What is wrong with the request's messages; empty: nothing."""
-    return _openai(body["messages"]) if kind == "openai" else _anthropic(body["messages"])
+    """What is wrong with the request; empty: nothing."""
+    if kind == "openai":
+        return _openai(body["messages"]) or _openai_fields(body)
+    return _anthropic(body["messages"]) or _anthropic_fields(body)
+
+
+def _openai_fields(body: Mapping[str, Any]) -> str:
+    """Those beside the messages that a service judges by their values."""
+    if not 0 <= body.get("temperature", 1) <= 2 or not 0 <= body.get("top_p", 1) <= 1:
+        return "temperature or top_p is out of its range"
+    if len(body.get("stop", ())) > 4 or not all(body.get("stop", ())):
+        return "stop: at most 4 texts, none of them empty"
+    form = body.get("response_format", {"type": "text"})
+    if form["type"] == "json_schema" and not {"name", "schema"} <= set(form["json_schema"]):
+        return "response_format.json_schema needs a name and a schema"
+    unknown = {"stop_sequences", "output_config", "top_k"} & set(body)
+    return f"unknown fields: {unknown}" if unknown else ""
+
+
+def _anthropic_fields(body: Mapping[str, Any]) -> str:
+    if not 0 <= body.get("temperature", 1) <= 1:
+        return "temperature: range: 0..1"
+    if "temperature" in body and "top_p" in body:
+        return "`temperature` and `top_p` cannot both be specified for this model."
+    if not all(text.strip() for text in body.get("stop_sequences", ())):
+        return "stop_sequences: each stop sequence must contain non-whitespace"
+    form = body.get("output_config", {}).get("format", {"type": "json_schema", "schema": {}})
+    if form["type"] != "json_schema" or not isinstance(form["schema"], dict):
+        return "output_config.format: a JSON schema is needed"
+    unknown = {"stop", "response_format", "n"} & set(body)
+    return f"extra inputs are not permitted: {unknown}" if unknown else ""
+
+
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+
+
+def _openai_parts(parts: Sequence[Mapping[str, Any]]) -> str:
+    for part in parts:
+        if part["type"] == "image_url":
+            head, _, data = part["image_url"]["url"].partition(";base64,")
+            if head.removeprefix("data:") not in IMAGES or not base64.b64decode(data, validate=True):
+                return "has no image that can be read"
+        elif part["type"] != "text" or not part["text"]:
+            return "has a part that is no text and no image"
+    return "" if parts else "says nothing"
 
 
 def _openai(messages: Sequence[Mapping[str, Any]]) -> str:
@@ -53,7 +97,14 @@ def _said(message: Mapping[str, Any], calls: Sequence[str]) -> str:
         return "has a role that cannot say this"
     if len(set(calls)) != len(calls) or not all(isinstance(one, dict) for one in arguments):
         return "has two calls of one id, or arguments that are no object"
+    if isinstance(message["content"], list):
+        return _openai_parts(message["content"]) if message["role"] == "user" else "has parts that only a user may have"
     return "" if calls or isinstance(message["content"], str) else "says nothing"
+
+
+def _is_read(source: Mapping[str, Any]) -> bool:
+    known = source["type"] == "base64" and source["media_type"] in IMAGES
+    return known and bool(base64.b64decode(source["data"], validate=True))
 
 
 def _anthropic(messages: Sequence[Mapping[str, Any]]) -> str:
@@ -65,6 +116,8 @@ def _anthropic(messages: Sequence[Mapping[str, Any]]) -> str:
             return f"messages.{number}: roles must alternate between user and assistant, and begin with user"
         if not blocks or any(block["type"] == "text" and not block["text"].strip() for block in blocks):
             return f"messages.{number}: text must not be empty"
+        if not all(_is_read(block["source"]) for block in blocks if block["type"] == "image"):
+            return f"messages.{number}: the image cannot be read"
         answered = [block["tool_use_id"] for block in blocks[: len(due)] if block["type"] == "tool_result"]
         if sorted(answered) != sorted(due) or any(block["type"] == "tool_result" for block in blocks[len(due) :]):
             return f"messages.{number}: tool_use without tool_result first in the next message, or the other way round"

@@ -31,7 +31,7 @@ from orchestration.adapters.llm.pool import ManyPools
 from orchestration.adapters.llm.sharing import Board, shared_board
 from orchestration.adapters.llm.windows import Windows
 from orchestration.adapters.per_process import PerProcess
-from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
+from orchestration.domain.conversation import PLAIN, Endpoint, Message, Reply, Sampling, ToolSpec
 from orchestration.domain.endpoints import PROBE_AFTER_S, Health, choose
 from orchestration.domain.errors import AdapterError, Failure
 
@@ -150,6 +150,7 @@ class Gateway:
         cancellation: Cancellation,
         tool_choice: str | None = None,
         max_output_tokens: int | None = None,
+        sampling: Sampling = PLAIN,
         timeout_s: float = TIMEOUT_S,
         retries: RetryPolicy = STANDARD,
         on_progress: Callable[[int], None] | None = None,
@@ -168,7 +169,10 @@ class Gateway:
         def encode(to: Endpoint) -> bytes:
             provider, fitted = self._provider(to), self._windows.fitted(to, messages, tools)
             to = self._windows.told(to)
-            return provider.encode(to, fitted, tools, tool_choice=tool_choice, max_output_tokens=max_output_tokens)
+            most = max_output_tokens
+            return provider.encode(
+                to, fitted, tools, tool_choice=tool_choice, max_output_tokens=most, sampling=sampling
+            )
 
         def shorten(to: Endpoint, error: ContextTooLong) -> bool:
             return self._windows.too_long(to, self._windows.fitted(to, messages, tools), tools, error)

@@ -64,9 +64,10 @@ def clean(value: Any) -> Any:
 def clean_message(message: Message) -> Message:
     all_of = redactor()
     text, calls = all_of.text(message.text), _clean_calls(message.tool_calls, all_of)
-    if (text, calls) == (message.text, message.tool_calls):
+    images = tuple(replace(one, data=all_of.text(one.data)) for one in message.images)
+    if (text, calls, images) == (message.text, message.tool_calls, message.images):
         return message
-    return replace(message, text=text, tool_calls=calls)
+    return replace(message, text=text, tool_calls=calls, images=images)
 
 
 def clean_reply(reply: Reply) -> Reply:

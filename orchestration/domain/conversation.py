@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, NoReturn
 
@@ -46,11 +46,33 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """Its bytes in base64."""
+
+    media_type: str
+    data: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How an answer is to be made. `form` is Chat Completions' response_format; None: as the service does it."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+    form: Mapping[str, Any] | None = None
+
+
+PLAIN = Sampling()
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     role: Role
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+    images: tuple[Image, ...] = ()  # of a user
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,9 @@ _OPENCODE = {
     "small_model": "gateway/{model}",
 }
 _OPENCODE_FILES = {".config/opencode/opencode.json": json.dumps(_OPENCODE, indent=1)}
+_BRIDGE = ["-I", "-S", "{tools_program}"]  # an agent of the protocol gets our tools in its session
+_OPENCODE_TOOLS = {"mcp": {"swarmsite": {"type": "local", "command": ["{python}", *_BRIDGE], "enabled": True}}}
+_OPENCODE_RUN_FILES = {".config/opencode/opencode.json": json.dumps(_OPENCODE | _OPENCODE_TOOLS, indent=1)}
 _OPENCODE_ENVIRONMENT = {
     "OPENCODE_DISABLE_AUTOUPDATE": "1",
     "OPENCODE_DISABLE_MODELS_FETCH": "1",
@@ -66,6 +69,8 @@ _QWEN = {
     "privacy": {"usageStatisticsEnabled": False},
 }
 _QWEN_FILES = {".qwen/settings.json": json.dumps(_QWEN, indent=1)}
+_QWEN_TOOLS = {"mcpServers": {"swarmsite": {"command": "{python}", "args": _BRIDGE, "trust": True}}}
+_QWEN_RUN_FILES = {".qwen/settings.json": json.dumps(_QWEN | _QWEN_TOOLS, indent=1)}
 
 _CODEX = """model = "{model}"
 model_provider = "gateway"
@@ -94,7 +99,7 @@ PRESETS: Mapping[str, Preset] = {
         words=("run", "{prompt}"),
         kind=AgentKind.COMMAND,
         environment=_OPENCODE_ENVIRONMENT,
-        files=_OPENCODE_FILES,
+        files=_OPENCODE_RUN_FILES,
     ),
     "qwen-code": Preset(
         title="Qwen Code",
@@ -112,7 +117,7 @@ PRESETS: Mapping[str, Preset] = {
         words=("--yolo", "-p", "{prompt}"),
         kind=AgentKind.COMMAND,
         environment=_OPENAI,
-        files=_QWEN_FILES,
+        files=_QWEN_RUN_FILES,
     ),
     "claude-code": Preset(
         title="Claude Code",

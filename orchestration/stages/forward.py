@@ -158,6 +158,7 @@ class Line:
             purpose="worker",
             cancellation=hung_up,
             tool_choice=question.tool_choice,
+            sampling=question.sampling,
             max_output_tokens=most if most and most < LONGEST_ANSWER else None,
             timeout_s=min(CALL_TIMEOUT_S, self._left()),
             retries=self._retries,

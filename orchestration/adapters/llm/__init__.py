@@ -8,7 +8,7 @@ from typing import Protocol
 import httpx
 
 from orchestration.adapters.llm.keys import Key
-from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
+from orchestration.domain.conversation import Endpoint, Message, Reply, Sampling, ToolSpec
 
 Progress = Callable[[int], None]  # characters of the answer so far
 Headers = Callable[[Mapping[str, str]], None]  # an answer's, as soon as they are there
@@ -29,8 +29,10 @@ class Provider(Protocol):
         *,
         tool_choice: str | None,
         max_output_tokens: int | None,
+        sampling: Sampling = ...,
     ) -> bytes:
-        """The body of the request; the same one is sent again on every retry."""
+        """The body of the request; the same one is sent again on every retry. Raises RequestRefused where this kind of
+        service cannot be asked so."""
         ...
 
     async def complete(

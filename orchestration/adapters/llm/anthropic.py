@@ -10,9 +10,10 @@ from typing import Any
 from typing_extensions import override
 
 from orchestration.adapters.llm.exchange import HttpProvider, arguments_of, dump
+from orchestration.adapters.llm.failures import RequestRefused, place
 from orchestration.adapters.llm.keys import Key
 from orchestration.adapters.llm.messages_draft import MessagesDraft
-from orchestration.domain.conversation import Endpoint, Message, ToolCall, ToolSpec
+from orchestration.domain.conversation import PLAIN, Endpoint, Message, Sampling, ToolCall, ToolSpec
 from orchestration.domain.windows import answer_room, known_window
 
 VERSION = "2023-06-01"
@@ -41,6 +42,7 @@ class Anthropic(HttpProvider):
         *,
         tool_choice: str | None,
         max_output_tokens: int | None,
+        sampling: Sampling = PLAIN,
     ) -> bytes:
         room = answer_room(endpoint.context_window or known_window(endpoint.model))
         body: dict[str, Any] = {
@@ -56,8 +58,25 @@ class Anthropic(HttpProvider):
             body["tools"][-1] |= _CACHED
         if tools and tool_choice:
             body["tool_choice"] = _CHOICES.get(tool_choice, {"type": "tool", "name": tool_choice})
+        body |= _sampled(endpoint, sampling)
         body["messages"] = _History().of(messages)  # last: what grows follows what stays the same
         return dump(body)
+
+
+def _sampled(endpoint: Endpoint, sampling: Sampling) -> dict[str, Any]:
+    heat, form = sampling.temperature, sampling.form
+    if heat is not None and heat > 1:
+        raise RequestRefused(f"{place(endpoint)} takes a temperature from 0 to 1, not {heat:g}.")
+    if form and "json_schema" not in form:
+        raise RequestRefused(f"{place(endpoint)} cannot be held to JSON without a schema; give one, or offer a tool.")
+    stops = [text for text in sampling.stop if text.strip()]  # the service refuses one of spaces alone
+    fields = {
+        "temperature": heat,
+        "top_p": None if sampling.top_p == 1 else sampling.top_p,  # all: not every model takes it beside a temperature
+        "stop_sequences": stops or None,
+        "output_config": {"format": {"type": "json_schema", "schema": form["json_schema"]["schema"]}} if form else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 class _History:
@@ -96,6 +115,9 @@ class _History:
             return
         if message.text.strip():
             yield {"type": "text", "text": message.text}
+        for image in message.images:
+            source = {"type": "base64", "media_type": image.media_type, "data": image.data}
+            yield {"type": "image", "source": source}
         for call in message.tool_calls:
             yield self._call(call)
 

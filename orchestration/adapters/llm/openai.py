@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from typing_extensions import override
@@ -12,7 +12,7 @@ from orchestration.adapters.llm.draft import Draft
 from orchestration.adapters.llm.exchange import HttpProvider, arguments_of, dump
 from orchestration.adapters.llm.failures import address
 from orchestration.adapters.llm.keys import Key
-from orchestration.domain.conversation import Endpoint, Message, ToolCall, ToolSpec
+from orchestration.domain.conversation import PLAIN, Endpoint, Message, Sampling, ToolCall, ToolSpec
 
 _CHOICES = {"auto", "none", "required"}
 _SILENCE = "(no answer)"  # some services refuse a whole history for one answer of theirs without a word
@@ -38,6 +38,7 @@ class OpenAI(HttpProvider):
         *,
         tool_choice: str | None,
         max_output_tokens: int | None,
+        sampling: Sampling = PLAIN,
     ) -> bytes:
         body: dict[str, Any] = {
             "model": endpoint.model,
@@ -50,8 +51,19 @@ class OpenAI(HttpProvider):
             body["tool_choice"] = _choice(tool_choice)
         if max_output_tokens is not None:
             body[_limit_name(endpoint)] = max_output_tokens
+        body |= _sampled(sampling)
         body["messages"] = [_message(message) for message in messages]  # last: what grows follows what stays the same
         return dump(body)
+
+
+def _sampled(sampling: Sampling) -> dict[str, Any]:
+    fields = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "stop": list(sampling.stop) or None,
+        "response_format": sampling.form,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _limit_name(endpoint: Endpoint) -> str:
@@ -74,10 +86,19 @@ def _message(message: Message) -> dict[str, Any]:
     if message.role == "tool":
         return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.text}
     if not message.tool_calls:
+        if message.images:
+            return {"role": message.role, "content": [*_parts(message)]}
         silent = message.role == "assistant" and not message.text.strip()
         return {"role": message.role, "content": _SILENCE if silent else message.text}
     calls = [_call(call) for call in message.tool_calls]
     return {"role": message.role, "content": message.text or None, "tool_calls": calls}
+
+
+def _parts(message: Message) -> Iterator[dict[str, Any]]:
+    if message.text:
+        yield {"type": "text", "text": message.text}
+    for image in message.images:
+        yield {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{image.data}"}}
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing_extensions import override
 from orchestration.adapters.llm.exchange import arguments_of
 from orchestration.adapters.llm.parts import mapping
 from orchestration.adapters.serving.openai import pieces
+from orchestration.adapters.serving.pictures import behind_results, said_of
+from orchestration.adapters.serving.sampling import sampling_of
 from orchestration.adapters.serving.shape import (
     Question,
     Shape,
@@ -23,7 +25,7 @@ from orchestration.adapters.serving.shape import (
     text_of,
     tool_spec,
 )
-from orchestration.domain.conversation import Message, Reply, ToolCall, ToolSpec
+from orchestration.domain.conversation import Image, Message, Reply, ToolCall, ToolSpec
 from orchestration.domain.errors import InvalidInput
 
 _NOT_CARRIED = {"thinking", "redacted_thinking"}  # a model's own notes, which no other one can read
@@ -38,7 +40,8 @@ class Messages(Shape):
     @override
     def question(self, body: Mapping[str, Any]) -> Question:
         system = text_of(body.get("system"), "the system prompt")
-        said = [one for value in objects(body.get("messages"), "messages") for one in _messages(value)]
+        given = objects(body.get("messages"), "messages")
+        said = list(behind_results(one for value in given for one in _messages(value)))
         if not said:
             raise InvalidInput("The request has no messages.")
         return Question(
@@ -46,6 +49,7 @@ class Messages(Shape):
             tuple(_tools(body)),
             _choice(mapping(body.get("tool_choice"))),
             limit_of(body.get("max_tokens")),
+            sampling=sampling_of(body, body.get("stop_sequences"), _form(body)),
             stream=body.get("stream") is True,
         )
 
@@ -97,6 +101,7 @@ def _messages(value: Mapping[str, Any]) -> Iterator[Message]:
         raise InvalidInput(f"A message has the role {role!r}; use user or assistant.")
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else objects(content, "content")
     texts: list[str] = []
+    images: list[Image] = []
     calls: list[ToolCall] = []
     for block in blocks:
         match block.get("type"):
@@ -104,11 +109,13 @@ def _messages(value: Mapping[str, Any]) -> Iterator[Message]:
                 calls.append(_call(block))
             case "tool_result":
                 yield _result(block)
+            case "image" if role == "user":
+                images += said_of([block], "a message of the role user")[1]
             case kind if kind not in _NOT_CARRIED:
                 texts.append(text_of([block], f"a message of the role {role}"))
     text = "\n".join(texts)
-    if text or calls:
-        yield Message(role, text, tuple(calls))
+    if text or calls or images:
+        yield Message(role, text, tuple(calls), images=tuple(images))
 
 
 def _call(block: Mapping[str, Any]) -> ToolCall:
@@ -117,10 +124,10 @@ def _call(block: Mapping[str, Any]) -> ToolCall:
 
 
 def _result(block: Mapping[str, Any]) -> Message:
-    text = text_of(block.get("content"), "a tool_result block")
+    text, images = said_of(block.get("content"), "a tool_result block")
     if block.get("is_error") and "error" not in text.lower():
         text = f"Error: {text}"
-    return Message("tool", text, tool_call_id=named(block, "tool_use_id", "a tool_result block"))
+    return Message("tool", text, tool_call_id=named(block, "tool_use_id", "a tool_result block"), images=images)
 
 
 def _tools(body: Mapping[str, Any]) -> Iterator[ToolSpec]:
@@ -128,6 +135,11 @@ def _tools(body: Mapping[str, Any]) -> Iterator[ToolSpec]:
     for tool in objects(body.get("tools"), "tools"):
         if isinstance(tool.get("input_schema"), dict):
             yield tool_spec(tool, tool["input_schema"])
+
+
+def _form(body: Mapping[str, Any]) -> object:
+    """Where it is now, or where it was at first."""
+    return mapping(body.get("output_config")).get("format") or body.get("output_format")
 
 
 def _choice(value: Mapping[str, Any]) -> str | None:

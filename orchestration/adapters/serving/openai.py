@@ -10,6 +10,8 @@ from typing import Any
 from typing_extensions import override
 
 from orchestration.adapters.llm.parts import mapping
+from orchestration.adapters.serving.pictures import behind_results, said_of
+from orchestration.adapters.serving.sampling import sampling_of
 from orchestration.adapters.serving.shape import (
     Question,
     Shape,
@@ -37,7 +39,7 @@ class ChatCompletions(Shape):
     def question(self, body: Mapping[str, Any]) -> Question:
         if body.get("n") not in {None, 1}:
             raise InvalidInput("The gateway gives one answer a request; leave n out.")
-        messages = tuple(_message(one) for one in objects(body.get("messages"), "messages"))
+        messages = tuple(behind_results(_message(one) for one in objects(body.get("messages"), "messages")))
         if not messages:
             raise InvalidInput("The request has no messages.")
         return Question(
@@ -45,6 +47,7 @@ class ChatCompletions(Shape):
             tuple(_tools(body)),
             _choice(body.get("tool_choice")),
             limit_of(body.get("max_completion_tokens"), body.get("max_tokens")),
+            sampling=sampling_of(body, body.get("stop"), body.get("response_format")),
             stream=body.get("stream") is True,
             wants_usage=mapping(body.get("stream_options")).get("include_usage") is True,
         )
@@ -103,10 +106,15 @@ def _message(value: Mapping[str, Any]) -> Message:
     role = value.get("role")
     if role in {"tool", "function"}:
         answers = str(value.get("tool_call_id") or value.get("name") or "")
-        return Message("tool", text_of(value.get("content"), "a tool message"), tool_call_id=answers)
+        text, images = said_of(value.get("content"), "a tool message")
+        return Message("tool", text, tool_call_id=answers, images=images)
     if role not in _ROLES:
         raise InvalidInput(f"A message has the role {role!r}; use system, developer, user, assistant or tool.")
-    text = text_of(value.get("content"), f"a message of the role {role}")
+    where = f"a message of the role {role}"
+    if role == "user":
+        text, images = said_of(value.get("content"), where)
+        return Message("user", text, images=images)
+    text = text_of(value.get("content"), where)
     calls = tuple(_tool_call(one) for one in objects(value.get("tool_calls"), "tool_calls"))
     return Message(_ROLES[str(role)], text, calls if role == "assistant" else ())  # type: ignore[arg-type]  # a Role
 

@@ -16,6 +16,8 @@ from orchestration.adapters.llm.exchange import arguments_of
 from orchestration.adapters.llm.parts import mapping
 from orchestration.adapters.serving import openai
 from orchestration.adapters.serving.openai import pieces
+from orchestration.adapters.serving.pictures import behind_results, said_of
+from orchestration.adapters.serving.sampling import sampling_of
 from orchestration.adapters.serving.shape import (
     Question,
     Shape,
@@ -46,7 +48,7 @@ class Responses(Shape):
         if body.get("previous_response_id") or body.get("conversation"):
             raise InvalidInput("The gateway keeps no responses; send the whole conversation as input.")
         instructions = text_of(body.get("instructions"), "the instructions")
-        said = list(_conversation(body.get("input")))
+        said = list(behind_results(_conversation(body.get("input"))))
         if not said:
             raise InvalidInput("The request has no input.")
         given = objects(body.get("tools"), "tools")
@@ -56,6 +58,7 @@ class Responses(Shape):
             (*(tool for tool, _ in tools), *(tool for tool, _ in spaced)),
             _choice(body.get("tool_choice")),
             limit_of(body.get("max_output_tokens")),
+            sampling=sampling_of(body, None, mapping(body.get("text")).get("format")),
             stream=body.get("stream") is True,
             freeform=frozenset(tool.name for tool, freeform in tools if freeform),
             spaces={tool.name: parts for tool, parts in spaced},
@@ -111,10 +114,14 @@ def _message(item: Mapping[str, Any]) -> Message:
         return Message("assistant", "", (_call(item, _CALLS[kind]),))
     if kind in _RESULTS:
         call_id = named(item, "call_id", f"an item of the type {kind}")
-        return Message("tool", text_of(item.get("output"), f"an item of the type {kind}"), tool_call_id=call_id)
+        text, images = said_of(item.get("output"), f"an item of the type {kind}")
+        return Message("tool", text, tool_call_id=call_id, images=images)
     role = item.get("role")
     if kind != "message" or role not in _ROLES:
         raise InvalidInput(f"The gateway cannot carry an input item of the type {kind!r} and the role {role!r}.")
+    if role == "user":
+        text, images = said_of(item.get("content"), "a message of the role user")
+        return Message("user", text, images=images)
     return Message(_ROLES[str(role)], text_of(item.get("content"), f"a message of the role {role}"))  # type: ignore[arg-type]  # a Role
 
 

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import orjson
 
 from orchestration.adapters.llm.failures import Busy, ContextTooLong, RequestRefused
-from orchestration.domain.conversation import Message, Reply, ToolSpec, estimate_tokens
+from orchestration.domain.conversation import PLAIN, Message, Reply, Sampling, ToolSpec, estimate_tokens
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 
 NO_PARAMETERS: Mapping[str, Any] = {"type": "object", "properties": {}}
+IMAGE_TOKENS = 1600  # what services count for one of their largest
 _TEXTS = {"text", "input_text", "output_text"}
 _BY_KIND = {
     Failure.TRANSIENT: (503, "overloaded"),
@@ -30,6 +31,7 @@ class Question:
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str | None = None
     max_output_tokens: int | None = None
+    sampling: Sampling = PLAIN
     stream: bool = False
     wants_usage: bool = False
     freeform: frozenset[str] = frozenset()  # tools that take one text instead of an object
@@ -97,10 +99,10 @@ def text_of(content: object, where: str) -> str:
     """A content that is a string, nothing, or parts that are all text."""
     if content is None or isinstance(content, str):
         return content or ""
-    return "\n".join(_text(part, where) for part in objects(content, f"the content of {where}"))
+    return "\n".join(text_part(part, where) for part in objects(content, f"the content of {where}"))
 
 
-def _text(part: Mapping[str, Any], where: str) -> str:
+def text_part(part: Mapping[str, Any], where: str) -> str:
     kind = part.get("type", "text")
     if kind in _TEXTS and isinstance(part.get("text"), str):
         return str(part["text"])
@@ -110,7 +112,9 @@ def _text(part: Mapping[str, Any], where: str) -> str:
 
 
 def cannot_carry(kind: object, where: str) -> InvalidInput:
-    return InvalidInput(f"The gateway carries text only, and {where} has a part of the type {kind!r}; leave it out.")
+    return InvalidInput(
+        f"The gateway carries text and images, and {where} has a part of the type {kind!r}; leave it out."
+    )
 
 
 def objects(value: object, what: str) -> list[Mapping[str, Any]]:
@@ -149,7 +153,8 @@ def tokens_of(question: Question) -> int:
     said = sum(estimate_tokens(one.text) for one in question.messages)
     called = sum(estimate_tokens(call.name + call.arguments) for one in question.messages for call in one.tool_calls)
     offered = sum(estimate_tokens(f"{tool.name}{tool.description}{tool.parameters}") for tool in question.tools)
-    return said + called + offered
+    shown = sum(IMAGE_TOKENS * len(one.images) for one in question.messages)
+    return said + called + offered + shown
 
 
 def event(value: Mapping[str, Any], name: str = "") -> bytes:

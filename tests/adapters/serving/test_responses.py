@@ -84,7 +84,7 @@ def test_tools_in_a_namespace_are_joined_for_the_service_and_parted_for_the_clie
         ({"input": "x", "conversation": "c"}, "keeps no responses"),
         ({"input": [item("message", role="robot", content="x")]}, "the role 'robot'"),
         ({"input": [item("item_reference", id="x")]}, "the type 'item_reference'"),
-        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "carries text only"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "does not stand in the request"),
         ({"input": [item("function_call", name="x", arguments="")]}, "A call has no call_id."),
         ({"input": [item("function_call_output", output="x")]}, "has no call_id"),
     ],
