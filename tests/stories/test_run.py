@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from orchestration.demo.service import Answer
 from tests.stories import twelve
 from tests.stories.rig import git, handoff, make_repository, plan, task, team
 
@@ -58,11 +59,21 @@ def test_the_swarm_can_be_looked_at_afterwards(install, repository):
 
 
 def test_two_attempts_that_conflict_and_cannot_settle_it_need_a_person(install, repository):
-    def work(name):
-        yield ("edit_file", {"path": "src/a.py", "old": "B = 2", "new": f"B = '{name}'"})
-        yield handoff()
+    edited = set()
 
-    installation = install(team([plan(task("left"), task("right"))], work))
+    def script(request):
+        """Neither hands off before the other one has begun from the same commit."""
+        if request.closing == "submit_plan":
+            return Answer(calls=(plan(task("left"), task("right")),))
+        name = request.subtask
+        if not request.turns:
+            return Answer(calls=(("edit_file", {"path": "src/a.py", "old": "B = 2", "new": f"B = '{name}'"}),))
+        edited.add(name)
+        if edited == {"left", "right"}:
+            installation.service.release("both")
+        return Answer(calls=(handoff(),), held="both")
+
+    installation = install(script)
 
     done = installation.run(repository, "--wait")
 
