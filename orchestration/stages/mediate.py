@@ -84,13 +84,14 @@ def settle(entry: MergeEntry, person: User, choices: Mapping[str, Choice]) -> No
             return
         commit = _commit(settling, person, choices)
         resolved = settling.resolved(commit)
-        settling.store.pin(PIN, f"by-hand-{entry.public_id}", commit)
+        attempt = Attempt(agent=person.username, base_sha=settling.tip, resolves=entry, rung=Rung.PERSON)
+        settling.store.pin(PIN, attempt.public_id, commit)
     except Superseded:
         raise InvalidInput(CHANGED) from None
     except AdapterError as error:
         raise InvalidInput(f"It could not be settled: {error}") from error
     try:
-        _record(settling, person, commit, resolved)
+        _record(settling, attempt, commit, resolved)
     except Superseded:
         raise InvalidInput(CHANGED) from None
 
@@ -152,24 +153,16 @@ def _check(path: str, text: str) -> None:
         raise InvalidInput(f"{path} holds a secret of this server, plain or encoded: take it out.")
 
 
-def _record(settling: Settling, person: User, commit: str, resolved: list[dict[str, str]]) -> None:
+def _record(settling: Settling, attempt: Attempt, commit: str, resolved: list[dict[str, str]]) -> None:
     """An attempt like any other, whose agent is the person."""
-    entry, now = settling.entry, timezone.now()
-    subtask = entry.subtask
-    with moves(entry.swarm) as together:
+    subtask = settling.entry.subtask
+    with moves(settling.entry.swarm) as together:
         together.advance(subtask, SubtaskStatus.HANDED_OFF)
-        attempt = Attempt.objects.create(
-            subtask=subtask,
-            number=subtask.attempts.count() + 1,
-            agent=person.username,
-            base_sha=settling.tip,
-            started_at=now,
-            resolves=entry,
-            rung=Rung.PERSON,
-        )
+        attempt.subtask, attempt.number, attempt.started_at = subtask, subtask.attempts.count() + 1, timezone.now()
+        attempt.save()
         together.created(attempt)
         together.advance(attempt, AttemptStatus.RUNNING, lease_token=new_token(), lease_expires_at=lease_end())
-        reason = f"{person.username} settled the conflict."
+        reason = f"{attempt.agent} settled the conflict."
         together.advance(attempt, AttemptStatus.COMPLETE, reason=reason, head_sha=commit)
         _hand_off(settling, attempt, reason)
         enqueue(attempt, commit, resolved, together)
