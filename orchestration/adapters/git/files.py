@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestration.domain.errors import AdapterError, Failure
+
+_LEFT_OUT_BY_HFS = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,14 @@ def walk(top: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def is_dot_git(name: str) -> bool:
-    """What some file system or other takes for .git."""
-    return name.lower() in {".git", "git~1"}
+    """What some file system or other takes for .git; Windows takes a backslash for the end of a directory's name."""
+    return any(as_others_read(part) in {".git", "git~1"} for part in name.split("\\"))
+
+
+def as_others_read(name: str) -> str:
+    """As macOS and Windows read it, which leave some characters out."""
+    plain = name if name.isascii() else _LEFT_OUT_BY_HFS.sub("", name)
+    return plain.partition(":")[0].rstrip(" .").lower()
 
 
 def is_special(entry: os.DirEntry[str]) -> bool:

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from orchestration.adapters.git.files import Workspace, is_dot_git, is_special, walk
+from orchestration.adapters.git.modules import is_modules_file, objection
 from orchestration.adapters.git.runner import GitResult, check_sha, run_git, shown
 from orchestration.adapters.git.store import BareRepository, Person
 from orchestration.domain.errors import AdapterError, Failure
@@ -21,6 +22,7 @@ MAX_FILES = 20_000
 FEW = 4  # files of which each is brought to the disk by itself sooner than all together
 
 _LINK, _SUBMODULE = b"120000", b"160000"
+_LEFT_OUT = re.compile(r"^Ignoring path (.*)$", re.MULTILINE)
 # Controls, line separators and the marks that make a name read differently from what it is.
 _MISLEADING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -158,7 +160,9 @@ def _stage(git: _Git, paths: list[bytes]) -> None:
     """Exactly these paths, as they are now or are no more: nothing else of the tree is looked at again."""
     config = ("core.fsyncMethod=batch",) if len(paths) > FEW else ()
     command = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
-    git(*command, stdin=b"".join(path + b"\0" for path in paths), config=config)
+    said = git(*command, stdin=b"".join(path + b"\0" for path in paths), config=config).stderr
+    if left_out := _LEFT_OUT.search(said):  # git leaves it out without an error, and the work would be lost
+        raise _refused(left_out[1].encode(), "is nothing that git takes: rename it, or remove it")
 
 
 def _refuse_big_ones(top: Path, changes: list[tuple[bool, bytes]], max_file_bytes: int, max_files: int) -> None:
@@ -198,6 +202,8 @@ def _refuse_entries(repository: BareRepository, entries: list[_Entry]) -> None:
             raise _refused(entry.path, "is a submodule, and those cannot be changed here")
         if entry.status == b"A":
             _check_name(entry.path)
+        if entry.status != b"D" and is_modules_file(entry.path):
+            _check_modules(repository, entry)
     links = [entry for entry in entries if entry.mode == _LINK]
     for entry, target in zip(links, _targets(repository, links), strict=True):
         if _leaves(entry.path, target):
@@ -211,6 +217,11 @@ def _check_name(path: bytes) -> None:
         raise _refused(path, "has a name that is not UTF-8: rename it") from None
     if _MISLEADING.search(text):
         raise _refused(path, "has control or direction characters in its name: rename it")
+
+
+def _check_modules(repository: BareRepository, entry: _Entry) -> None:
+    if why := objection(repository, entry.blob.decode()):
+        raise _refused(entry.path, f"{why}: take it out")
 
 
 def _targets(repository: BareRepository, links: list[_Entry]) -> Iterator[bytes]:

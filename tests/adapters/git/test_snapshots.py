@@ -166,6 +166,14 @@ def _named(name: bytes) -> Any:
     return lambda top: (top / os.fsdecode(name)).write_text("x")
 
 
+def _in(path: str, content: str = "x\n") -> Any:
+    def make(top: Path) -> None:
+        (top / path).parent.mkdir(parents=True, exist_ok=True)
+        (top / path).write_text(content)
+
+    return make
+
+
 REFUSED = {
     "absolute link": (_link("/etc/passwd"), "link is a link that leaves the repository, to /etc/passwd"),
     "link above": (_link("../outside"), "leaves the repository"),
@@ -177,6 +185,10 @@ REFUSED = {
     "nested with a commit": (_nested_with_commit, "vendor/lib/.git is a repository of its own"),
     ".git file": (_dot_git_file, "src/.git is a repository of its own"),
     ".GIT": (_upper_dot_git, "src/.GIT is a repository of its own"),
+    ".git of macOS": (_in(".g\u200cit/config"), "it is a repository of its own"),
+    ".git of Windows": (_in(".git. /config"), r"\.git\.  is a repository of its own"),
+    ".git and a stream": (_in(".git::$INDEX_ALLOCATION/config"), "is a repository of its own"),
+    ".git behind a backslash": (_in("a\\.git\\config"), "is a repository of its own"),
     "pipe": (_pipe, "src/pipe is a device, a pipe or a socket"),
     "socket": (_socket, "sock is a device, a pipe or a socket"),
     "device": (_device, "null is a device, a pipe or a socket"),
