@@ -51,7 +51,7 @@ def _rungs(found: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def _by_priority(found: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} of {priority}" for priority, count in found.items())
+    return ", ".join(f"{count} with {priority}" for priority, count in found.items())
 
 
 def _parts(found: Mapping[str, float]) -> str:

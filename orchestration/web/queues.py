@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -15,20 +14,25 @@ from typing_extensions import override
 
 from orchestration.domain.gating import GateMode
 from orchestration.domain.merging import Queued, in_order
-from orchestration.domain.queueing import Seen, depths, expected_s, figures
+from orchestration.domain.queueing import Seen, expected_s, figures
+from orchestration.domain.resolving import Rung
 from orchestration.domain.states import ENTRY_OPEN, GATE_LIVE, EntryStatus, GateStatus
 from orchestration.domain.stats import quantile
-from orchestration.models import Artifact, Attempt, GateRun, MergeEntry, Repository, Swarm
+from orchestration.models import Artifact, Attempt, MergeEntry, Repository, Swarm
 from orchestration.models.queues import QueueRows, gate_durations, queue_rows
 from orchestration.stages.queueing import waiting
 from orchestration.web.clashes import Ahead, ahead
+from orchestration.web.gate_rounds import Round, rounds_of
 from orchestration.web.gates import MODES, Run, told
 from orchestration.web.now import names_of
 from orchestration.web.queue_words import SETTLERS, Figure, figures_in_words
-from orchestration.web.words import counted, duration
+from orchestration.web.words import duration
 
 MOST_SETTLED = 50
 MOST_ROUNDS = 20
+MOST_UNFOLDED = 20
+MOST_OF_SWARM = 10  # in the repository's queue
+RANK = {EntryStatus.MERGING: 0, EntryStatus.GATING: 1}  # before what is queued
 
 
 @dataclass(frozen=True)
@@ -65,29 +69,6 @@ class Explained:
     def innocent(self) -> bool:
         reds = any(run.row.status == GateStatus.RED and not run.row.flake for run in self.runs)
         return reds and self.entry.status == EntryStatus.LANDED
-
-
-@dataclass(frozen=True)
-class Level:
-    """A gate in the search for who is red; `depth` is how often it was narrowed down."""
-
-    run: Run
-    depth: int
-
-
-@dataclass(frozen=True)
-class Round:
-    """All gates on one tip of the branch."""
-
-    tip: str
-    levels: tuple[Level, ...]
-
-    @property
-    def said(self) -> str:
-        deepest = max(level.depth for level in self.levels)
-        if not deepest:
-            return ""
-        return f"A gate was red, so smaller ones looked for who: narrowed down {counted(deepest, 'time')}."
 
 
 class _Measured(ABC):
@@ -147,13 +128,12 @@ class SwarmQueue(_Measured):
     def _ordered(self) -> list[MergeEntry]:
         """As they will land: what is being landed, what is being checked, then the queue's own order."""
         turns = {pk: at for at, pk in enumerate(in_order(self._queued.values()))}
-        rank = {EntryStatus.MERGING: 0, EntryStatus.GATING: 1}
         rows = [entry for entry in self.rows.entries if entry.status in ENTRY_OPEN]
         last = len(turns)
         return sorted(
             rows,
             key=lambda one: (
-                rank.get(EntryStatus(one.status), 2),
+                RANK.get(EntryStatus(one.status), len(RANK)),
                 one.chain_place if one.status != EntryStatus.QUEUED else turns.get(one.pk, last),
                 one.pk,
             ),
@@ -164,19 +144,43 @@ class SwarmQueue(_Measured):
         return [self._waiting(entry, at) for at, entry in enumerate(self._ordered, start=1)]
 
     def _waiting(self, entry: MergeEntry, position: int) -> Explained:
+        return self._explained(
+            entry, position=position, reason=self._reason(entry, position), lands_at=self._lands_at(entry, position)
+        )
+
+    def _lands_at(self, entry: MergeEntry, position: int) -> datetime | None:
+        """None where nothing can be promised; whoever is put aside is not before its time."""
         seconds = expected_s(position, self._mode, cap=self.swarm.gate_cap, **self._pace)
-        moment = None if seconds is None or self.swarm.queue_reason else self.now + timedelta(seconds=seconds)
-        return self._explained(entry, position=position, reason=self._reason(entry, position), lands_at=moment)
+        if seconds is None or self.stands_still or entry.status == EntryStatus.MERGING:
+            return None
+        return max(self.now, entry.not_before or self.now) + timedelta(seconds=seconds)
+
+    @property
+    def ends_only(self) -> bool:
+        return self._mode is GateMode.OFF
+
+    @property
+    def stands_still(self) -> bool:
+        """Only where gates decide does a reason of the queue keep anything from landing."""
+        return self._mode is GateMode.GATED and bool(self.swarm.queue_reason)
+
+    @property
+    def first(self) -> list[Explained]:
+        return self.waiting[:MOST_UNFOLDED]
+
+    @property
+    def rest(self) -> list[Explained]:
+        return self.waiting[MOST_UNFOLDED:]
 
     @cached_property
     def ahead(self) -> list[Ahead]:
         return ahead(self.swarm)
 
-    @property
+    @cached_property
     def settled(self) -> list[Explained]:
         """What needs somebody first, then what landed or left, the newest first."""
         rows = [entry for entry in self.rows.entries if entry.status not in ENTRY_OPEN][::-1]
-        rows.sort(key=lambda one: one.status != EntryStatus.CONFLICT)
+        rows.sort(key=lambda one: (one.status != EntryStatus.CONFLICT, one.rung != Rung.PERSON))
         return [self._explained(entry, reason=entry.status_reason) for entry in rows[:MOST_SETTLED]]
 
     @property
@@ -198,8 +202,6 @@ class SwarmQueue(_Measured):
 
     def _reason(self, entry: MergeEntry, position: int) -> str:
         """Why it has not landed yet."""
-        if self.swarm.queue_reason:
-            return f"Nothing lands at the moment. {self.swarm.queue_reason}"
         if entry.status == EntryStatus.MERGING:
             return "It is being put on the branch."
         if entry.status == EntryStatus.GATING:
@@ -207,6 +209,8 @@ class SwarmQueue(_Measured):
         if entry.not_before and entry.not_before > self.now:
             rest = duration((entry.not_before - self.now).total_seconds())
             return f"Put aside for {rest}, because the machine failed: {entry.status_reason}"
+        if self.stands_still and position == 1:
+            return "It is next, once anything lands again."
         return entry.status_reason or self._behind(entry, position)
 
     def _gating(self, entry: MergeEntry) -> str:
@@ -239,11 +243,7 @@ class SwarmQueue(_Measured):
 
     @property
     def rounds(self) -> list[Round]:
-        """The newest first."""
-        by_tip: dict[str, list[Run]] = defaultdict(list)
-        for run in self._runs:
-            by_tip[run.row.tip].append(run)
-        return [_round(tip, runs) for tip, runs in list(by_tip.items())[::-1][:MOST_ROUNDS]]
+        return rounds_of(self._runs, MOST_ROUNDS)
 
     @override
     def _seen(self) -> Seen:
@@ -251,11 +251,26 @@ class SwarmQueue(_Measured):
         return self.rows.seen(self.swarm.repository, cap=cap, now=self.now)
 
 
-def _round(tip: str, runs: Sequence[Run]) -> Round:
-    rows: Iterable[GateRun] = [run.row for run in runs]
-    reds = [row.status == GateStatus.RED for row in rows]
-    deep = depths([tuple(run.row.entries) for run in runs], reds)
-    return Round(tip, tuple(Level(run, depth) for run, depth in zip(runs, deep, strict=True)))
+@dataclass(frozen=True)
+class Share:
+    """What one swarm has in its repository's queue."""
+
+    swarm: Swarm
+    entries: tuple[MergeEntry, ...]
+
+    @property
+    def shown(self) -> tuple[MergeEntry, ...]:
+        return self.entries[:MOST_OF_SWARM]
+
+    @property
+    def more(self) -> int:
+        return max(0, len(self.entries) - MOST_OF_SWARM)
+
+
+def _turn(entry: MergeEntry) -> tuple[int, int, int, int]:
+    status = EntryStatus(entry.status)
+    place = entry.chain_place if status in RANK else 0
+    return RANK.get(status, len(RANK)), place, entry.priority, entry.pk
 
 
 class RepositoryQueue(_Measured):
@@ -268,9 +283,17 @@ class RepositoryQueue(_Measured):
     def rows(self) -> QueueRows:
         return queue_rows(self.repository)
 
-    @property
+    @cached_property
     def waiting(self) -> list[MergeEntry]:
         return [entry for entry in self.rows.entries if entry.status in ENTRY_OPEN]
+
+    @property
+    def shares(self) -> list[Share]:
+        """Each swarm's, as far as its turns are known without looking at it: whoever waits longest first."""
+        found: dict[int, list[MergeEntry]] = defaultdict(list)
+        for entry in self.waiting:
+            found[entry.swarm_id].append(entry)
+        return [Share(rows[0].swarm, tuple(sorted(rows, key=_turn))) for rows in found.values()]
 
     @property
     def stuck(self) -> list[MergeEntry]:
