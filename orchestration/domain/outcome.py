@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from orchestration.domain.handoffs import CheckResult
 from orchestration.domain.states import SubtaskStatus, SwarmStatus
+from orchestration.domain.texts import first_line
+
+MOST_OF_A_REASON = 300  # characters
+FOR_ITSELF = frozenset({SubtaskStatus.FAILED, SubtaskStatus.TIMED_OUT, SubtaskStatus.CONFLICT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +21,14 @@ class Outcome:
 
 
 def outcome(
-    subtasks: Mapping[str, SubtaskStatus], landed: int, checks: Sequence[CheckResult], planning_error: str = ""
+    subtasks: Mapping[str, SubtaskStatus],
+    landed: int,
+    checks: Sequence[CheckResult],
+    planning_error: str = "",
+    reasons: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """`landed` counts commits on the branch; `checks` are the repository's, run on exactly that branch."""
+    """`landed` counts commits on the branch; `checks` are the repository's, run on exactly that branch. `reasons` say
+    of a subtask why it is where it is."""
     verified = bool(checks) and all(check.passed for check in checks)
     undone = {name: status for name, status in subtasks.items() if status is not SubtaskStatus.COMPLETE}
     red = [check for check in checks if not check.passed]
@@ -30,7 +39,8 @@ def outcome(
     if not undone and not red and not planning_error:
         unverified = "Succeeded, unverified: this repository has no checks." if not checks else ""
         return Outcome(SwarmStatus.SUCCEEDED, unverified, verified)
-    reason = " ".join([*planning, *_undone_sentence(undone, len(subtasks)), *_red_sentence(red)])
+    why = _first_reason(undone, reasons or {})
+    reason = " ".join([*planning, *_undone_sentence(undone, len(subtasks)), *why, *_red_sentence(red)])
     done_anything = landed > 0 or len(undone) < len(subtasks)
     return Outcome(SwarmStatus.PARTLY_SUCCEEDED if done_anything else SwarmStatus.FAILED, reason, verified)
 
@@ -41,6 +51,12 @@ def _undone_sentence(undone: Mapping[str, SubtaskStatus], total: int) -> list[st
     named = ", ".join(f"{name} ({status.replace('_', ' ')})" for name, status in list(undone.items())[:5])
     more = f" and {len(undone) - 5} more" if len(undone) > 5 else ""
     return [f"{len(undone)} of {total} subtasks did not complete: {named}{more}."]
+
+
+def _first_reason(undone: Mapping[str, SubtaskStatus], reasons: Mapping[str, str]) -> list[str]:
+    """Of the first that failed for itself: what only waited for it says no more than its name."""
+    names = [name for name, status in undone.items() if status in FOR_ITSELF and reasons.get(name, "").strip()]
+    return [f"{name}: {first_line(reasons[name], MOST_OF_A_REASON)}" for name in names[:1]]
 
 
 def _red_sentence(red: Sequence[CheckResult]) -> list[str]:

@@ -79,7 +79,8 @@ def _finish(swarm: Swarm, cancellation: Cancellation) -> None:
         checks = _check(swarm, cancellation)
         cancellation.check()
         landed = swarm.merge_entries.filter(status=EntryStatus.LANDED).count()
-        end = outcome(_planned(swarm), landed, checks, swarm.planning_error)
+        reasons = dict(swarm.subtasks.values_list("name", "status_reason"))
+        end = outcome(_planned(swarm), landed, checks, swarm.planning_error, reasons)
         step, kept = _outward(swarm, end, landed, cancellation)
         if step is Outward.LATER:
             return

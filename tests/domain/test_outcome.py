@@ -43,6 +43,16 @@ def test_one_subtask_that_is_not_complete_is_enough_whatever_its_status(status: 
     assert end.reason == f"1 of 2 subtasks did not complete: t1 ({status.replace('_', ' ')})."
 
 
+def test_why_the_first_of_them_failed_is_told_with_it():
+    """What waited for it, or was cancelled, says nothing of its own."""
+    statuses = named(COMPLETE, SubtaskStatus.CANCELLED, SubtaskStatus.BLOCKED, FAILED, CONFLICT)
+    reasons = {"t1": "By ada.", "t2": "It needs t3.", "t3": "\n The key was refused (401).\nMore.", "t4": "No."}
+    end = outcome(statuses, 1, (GREEN,), reasons=reasons)
+    assert end.reason.endswith("t4 (conflict). t3: The key was refused (401).")
+    assert len(outcome(named(FAILED), 0, (), reasons={"t0": "x" * 5000}).reason) < 400
+    assert outcome(named(FAILED), 0, (), reasons={"t0": ""}).reason.endswith("did not complete: t0 (failed).")
+
+
 def test_nothing_done_is_a_failure():
     assert outcome(named(FAILED, CONFLICT), 0, ()).status is SwarmStatus.FAILED
 

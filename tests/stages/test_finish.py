@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 from orchestration.adapters import storage
 from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.states import SwarmStatus
-from orchestration.models import CheckRun, Event, Lease, Swarm
+from orchestration.models import CheckRun, Event, Lease, Subtask, Swarm
 from orchestration.stages import finish as stage
 from orchestration.stages import leases
 from orchestration.stages.finish import finish
@@ -107,6 +107,13 @@ def test_a_subtask_that_did_not_complete_is_no_success(world: World, status: str
     swarm = finalizing(world, "true", other=status)
     assert outcome(swarm)[:2] == ("partly_succeeded", True)
     assert f"1 of 2 subtasks did not complete: other ({status.replace('_', ' ')})." in swarm.status_reason
+
+
+def test_the_end_says_why_the_first_one_failed(world: World):
+    swarm = finalizing(world, "true", other="failed")
+    Subtask.objects.filter(name="other").update(status_reason="The service refused the key (401).")
+    assert outcome(swarm)[0] == "partly_succeeded"
+    assert swarm.status_reason.endswith("other (failed). other: The service refused the key (401).")
 
 
 def test_where_nothing_was_done_the_swarm_failed(world: World):
