@@ -25,15 +25,16 @@ NOT_TAKEN = "That plan cannot be used either, and was not taken."
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """`plan` is None where the answer was unusable twice, or never came; `problems` are those of the first try."""
+    """`plan` is None where the answer was unusable twice, or never came; `problems` are those of the first try, and
+    what was wrong both times is said once."""
 
     plan: SubmittedPlan | None
     problems: tuple[str, ...]
 
     @property
     def failure(self) -> AdapterError:
-        """Of one without a plan; what was wrong both times is said once."""
-        return AdapterError(Failure.TRANSIENT, " ".join(dict.fromkeys(self.problems)))
+        """Of one without a plan."""
+        return AdapterError(Failure.TRANSIENT, " ".join(self.problems))
 
 
 def plan(
@@ -64,7 +65,7 @@ def plan(
             problems = [*problems, CUT_OFF]
         if first_problems:
             _close(conversation, reply, submitted, NOT_TAKEN)
-            return Planned(None, (*first_problems, *problems))
+            return Planned(None, tuple(dict.fromkeys([*first_problems, *problems])))
         first_problems = tuple(problems)
         _ask_again(conversation, reply, submitted, problems)
     return Planned(None, (*first_problems, f"The planner submitted no plan in {MAX_TURNS} turns."))

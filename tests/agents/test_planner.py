@@ -131,6 +131,13 @@ def test_a_plan_that_is_unusable_twice_is_none_and_both_reasons_are_known(planne
     assert model.service.total == 2
 
 
+def test_what_was_wrong_both_times_is_said_once(planned: Any):
+    found = planned("I do not know.", "I still do not know.", GOOD)
+    assert found.plan is None
+    assert found.problems == ("The answer is no call of submit_plan and contains no JSON object.",)
+    assert str(found.failure) == found.problems[0]
+
+
 def test_looking_again_before_the_second_try_is_allowed(planned: Any, model: Model):
     assert planned(CIRCLE, LOOK, GOOD).plan == parse_plan(PLAN)
     assert model.told[1] == "# Larder"

@@ -241,7 +241,7 @@ def test_a_first_plan_that_is_unusable_twice_becomes_one_subtask(world: World, m
     assert (again(swarm).status, swarm.planning_done) == ("running", True)
     assert Subtask.objects.get().instruction == "Sort the shelves."
     iteration = PlanIteration.objects.get()
-    assert iteration.problems == ["The answer is no call of submit_plan and contains no JSON object."] * 2
+    assert iteration.problems == ["The answer is no call of submit_plan and contains no JSON object."]
     assert world.service.total == 2
 
 
