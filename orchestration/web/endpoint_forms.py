@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from orchestration.domain.endpoints import ModelRole
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.rights import Action
-from orchestration.domain.services import SERVICES, check_base_url, origin_of, sends_in_clear, service_at
+from orchestration.domain.well_known import SERVICES, check_base_url, origin_of, sends_in_clear, service_at
 from orchestration.models import ModelEndpoint, Team, User
 from orchestration.stages.connect import check_address
 from orchestration.web.fields import AMOUNT

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.rights import Action
-from orchestration.domain.services import SERVICES, origin_of
+from orchestration.domain.well_known import SERVICES, origin_of
 from orchestration.models import ModelEndpoint
 from orchestration.reads.endpoints import standings
 from orchestration.stages import connect

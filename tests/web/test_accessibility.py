@@ -52,8 +52,6 @@ def paths(live_house: House) -> list[str]:
     awaiting = scenes.awaiting_swarm(live_house.repository)
     budget = {"config": swarm.config | {"budget_usd": "5"}, "stopped_by": "swarm", "status_reason": "It is used up."}
     stopped = make.make_swarm(live_house.repository, status="paused", **budget)
-    model = make.make_endpoint(live_house.team, name="local", key_kept=True, roles="worker, planner")
-    make.make_endpoint(live_house.team, name="off", enabled=False)
     return [
         "/",
         "/?q=nothing-at-all",
@@ -75,15 +73,20 @@ def paths(live_house: House) -> list[str]:
         "/repositories/",
         "/repositories/new/",
         f"/repositories/{live_house.repository.public_id}/",
-        "/models/",
-        "/models/new/",
-        "/models/new/?service=ollama",
-        "/models/new/?service=openai",
-        f"/models/{model.public_id}/",
-        f"/models/{swarm.endpoint.public_id}/remove/",
+        *models_of(live_house),
         "/profile/",
         "/nowhere/",
     ]
+
+
+def models_of(house: House) -> list[str]:
+    """The pages of models of every look, and a repository with rules."""
+    model = make.make_endpoint(house.team, name="local", key_kept=True, roles="worker, planner")
+    make.make_endpoint(house.team, name="off", enabled=False, test_works=False, test_said="No. " * 40)
+    house.repository.merge_policies = [["docs/**", "union"], ["a.lock", "regenerate", "make " + "x" * 90]]
+    house.repository.save()
+    edit = f"/repositories/{house.repository.public_id}/edit/"
+    return ["/models/", "/models/new/", f"/models/{model.public_id}/", f"/models/{model.public_id}/remove/", edit]
 
 
 def gates_of(swarm: Swarm) -> None:
