@@ -81,6 +81,20 @@ def test_a_repository_of_another_user_is_not_pushed_to(world: World, bare: Bare,
     assert row(swarm).status == "refused"
 
 
+def test_a_target_that_somebody_deleted_is_told_with_what_is_there(world: World, bare: Bare):
+    swarm, before = finalizing(world), bare.tip()
+    bare.git("branch", "-m", "main", "trunk")
+    _, reason = ended(swarm)
+    assert (row(swarm).status, row(swarm).trouble, row(swarm).landed_sha) == ("refused", "other", "")
+    assert "has no branch 'main': there are trunk." in reason
+    assert "try again, or keep the branch only" in reason
+    assert bare.tip("main") == "", "it is not put back"
+    bare.git("branch", "main", before)
+    try_again(swarm, world.ada)
+    assert ended(swarm)[0] == "succeeded"
+    assert bare.tip() == swarm.head_sha
+
+
 # A remote that is down
 
 

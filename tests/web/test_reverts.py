@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 
 from orchestration.domain.errors import InvalidInput
-from orchestration.models import Subtask
+from orchestration.models import Publication, Subtask, Swarm
 from orchestration.web import reverts
 from tests import factories as make
 from tests.web.conftest import House
@@ -56,3 +57,36 @@ def test_what_was_taken_back_says_so(house: House, done: Subtask):
     assert '<span class="tag">reverted</span>' in html
     assert "Take back…" not in html
     assert "Take back…" not in house.client("viewer").get(page).content.decode()
+
+
+def over(swarm: Swarm, status: str = "succeeded") -> None:
+    Swarm.objects.filter(pk=swarm.pk).update(status=status, finished_at=timezone.now())
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        ("pull_request", "Then pull request 7 is brought up to date, or another follows if it was merged."),
+        ("direct", "Then it is pushed onto main if every check is green."),
+        ("", "its checks run on what is left."),
+    ],
+)
+def test_of_a_swarm_that_is_over_the_page_says_what_follows(house: House, done: Subtask, mode: str, said: str):
+    page = f"/subtasks/{done.public_id}/revert/"
+    client = house.client("maintainer")
+    assert "The swarm is over" not in client.get(page).content.decode()
+    over(house.swarm)
+    if mode:
+        landed = {"status": "landed", "landed_sha": "a" * 40, "pull_request": 7}
+        Publication.objects.create(swarm=house.swarm, mode=mode, target="main", **landed)
+    html = client.get(page).content.decode()
+    assert "The swarm is over: it opens again for this" in html
+    assert said in html
+
+
+def test_it_is_offered_after_the_end_and_not_after_a_cancel(house: House, done: Subtask):
+    client = house.client("maintainer")
+    page = f"/subtasks/{done.public_id}/"
+    for status, offered in (("succeeded", True), ("partly_succeeded", True), ("failed", True), ("cancelled", False)):
+        over(house.swarm, status)
+        assert ("Take back…" in client.get(page).content.decode()) is offered, status
