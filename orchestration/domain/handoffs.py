@@ -73,6 +73,7 @@ class Evidence:
     outside_paths: tuple[str, ...]  # changed, but outside the bound directory
     checks: tuple[CheckResult, ...]
     merges: bool = False  # it settles a conflict: to keep what landed, and nothing else, is an answer too
+    made_up_paths: tuple[str, ...] = ()  # of a merge: that git named, because the real name was taken
     strayed_paths: tuple[str, ...] = ()  # of a merge: beside the conflict, and not as git merged them
 
 
@@ -92,6 +93,8 @@ def objections(kind: str, evidence: Evidence) -> list[str]:
         found.append(f"Conflict markers stand in {_named(evidence.marked_paths)}.")
     if evidence.outside_paths:
         found.append(f"Files outside the allowed directory were changed: {_named(evidence.outside_paths)}.")
+    if evidence.made_up_paths:
+        found.append(f"Git made up these names, give them others or take them away: {_named(evidence.made_up_paths)}.")
     if evidence.strayed_paths:
         found.append(
             f"These were merged without a conflict and must stay as they were: {_named(evidence.strayed_paths)}."

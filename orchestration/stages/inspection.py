@@ -52,6 +52,8 @@ class Merges(Protocol):
 
     def strays(self, commit: str) -> tuple[str, ...]: ...
 
+    def made_up(self, commit: str) -> tuple[str, ...]: ...
+
 
 class Inspection:
     """Looks at one attempt's workspace, as often as the agent claims to be done; the last look counts."""
@@ -133,6 +135,7 @@ class Inspection:
             outside_paths=self._outside(base, sha),
             checks=checks,
             merges=self._merges is not None,
+            made_up_paths=self._merges.made_up(sha) if self._merges else (),
             strayed_paths=self._merges.strays(sha) if self._merges and sha != base else (),
         )
         return self.evidence

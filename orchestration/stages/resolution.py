@@ -11,7 +11,17 @@ from functools import cached_property
 from orchestration.adapters import prompts
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.git.runner import shown
-from orchestration.adapters.git.settling import BASE, OURS, THEIRS, Settlement, settle_what_can, sides_of
+from orchestration.adapters.git.settling import (
+    BASE,
+    OURS,
+    THEIRS,
+    Settlement,
+    entries_at,
+    is_about_names,
+    made_up,
+    settle_what_can,
+    sides_of,
+)
 from orchestration.adapters.git.store import BareRepository
 from orchestration.adapters.git.values import CleanMerge, MergeConflict
 from orchestration.adapters.sandbox import Box
@@ -37,6 +47,7 @@ from orchestration.stages.rows import store_of
 MOST_RIVALS = 8
 SIDES = ((BASE, "base: before both"), (OURS, "branch: what landed"), (THEIRS, "subtask: what is to land"))
 CONTINUES = "You go on with this subtask: the work is yours."
+NAMES = "Such a file may get another name, or be taken away. A name that ends with ~ and a commit is none to keep."
 IS_FRESH = "You settle this conflict between two tasks. You did neither of them, and are on neither side."
 
 
@@ -120,7 +131,21 @@ class Settling:
         """Paths outside the conflict in which `commit` is not what git merges from both sides."""
         base = self.entry.attempt.base_sha
         broken = self.store.merge_is_faithful(base, self.tip, self.entry.head_sha, commit)
-        return tuple(path for path in broken if path not in self.paths)
+        strayed = [path for path in broken if path not in self.paths]
+        return tuple(path for path in strayed if not self._may_be_named(path))
+
+    def _may_be_named(self, path: str) -> bool:
+        """Where names are in conflict, a file may get the one that it was to have, or one that nobody uses."""
+        if self.conflict is None or not is_about_names(self.conflict):
+            return False
+        wanted = {made_up(each) for each in sides_of(self.conflict)}
+        name = path.encode()
+        return name in wanted or not any(entries_at(self.store, side, [name]) for side in (self.tip, self.head))
+
+    def made_up(self, commit: str) -> tuple[str, ...]:
+        """Names that git gave, and that are still there."""
+        given = [path for path in sides_of(self.conflict) if made_up(path)] if self.conflict else []
+        return tuple(map(shown, entries_at(self.store, commit, given)))
 
     def resolved(self, commit: str) -> list[dict[str, str]]:
         return what_was_settled(self.store, self.conflict, commit, self.rules) if self.conflict else []
@@ -168,12 +193,18 @@ class Settling:
             checks="; ".join(f"`{check}`" for check in subtask.acceptance_checks) or "(none)",
             handoff=_said(entry),
             said=f"A person told you: {entry.guidance}" if entry.guidance else "",
-            files="\n".join(_file(name, sides) for name, sides in self.sides()) or "\n".join(self.paths),
+            files=self._files(),
             others="\n\n".join(f"{one.subtask.name}: {one.subtask.instruction}\n{_said(one)}" for one in self.rivals())
             or "(nobody of this swarm)",
             tried=_tried(entry),
             request=entry.swarm.request,
         )
+
+    def _files(self) -> str:
+        told = "\n".join(_file(name, sides) for name, sides in self.sides()) or "\n".join(self.paths)
+        if self.conflict is None or not is_about_names(self.conflict):
+            return told
+        return f"{told}\n\nGit says of their names:\n{self.conflict.detail}\n{NAMES}"
 
     def make_anew(self, box: Box, timeout_s: float, cancellation: Cancellation) -> SubmittedHandoff:
         """Runs the repository's commands on the merged files. Raises AdapterError where one fails."""

@@ -144,3 +144,9 @@ def test_a_conflict_may_be_settled_by_keeping_what_landed_and_that_is_said(kind:
     assert (found.status, found.reason) == (AttemptStatus.COMPLETE, "")
     assert found.suspicious == "It settled its conflict by keeping what landed: nothing of its own work is left."
     assert verdict(Claim.COMPLETE, kind, evidence(merges=True)).suspicious == ""
+
+
+def test_a_name_that_git_made_up_is_none_to_keep():
+    assert objections("change", evidence(merges=True, made_up_paths=("thing~0a1b",))) == [
+        "Git made up these names, give them others or take them away: thing~0a1b."
+    ]

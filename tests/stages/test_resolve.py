@@ -165,6 +165,37 @@ def test_a_file_that_one_side_deleted_stays_where_its_agent_leaves_it(world: Wor
     assert content(swarm, "a.txt") == "FIRST\ntwo\nthree\n"
 
 
+def where_a_directory_stands(world: World) -> Swarm:
+    """`first` has landed a directory of the name that `second` wants for a file."""
+    swarm = world.running()
+    world.queued(swarm, "first", {"thing/inner.txt": "inner\n"}, priority=1)
+    world.queued(swarm, "second", {"thing": "a file\n"})
+    return swarm
+
+
+@pytest.mark.parametrize(
+    ("command", "landed"), [("mv thing~* thing.txt", "a file\n"), ("rm thing~*", None)], ids=["another", "none"]
+)
+def test_a_name_in_conflict_may_become_another(  # noqa: PLR0917 - fixtures
+    world: World, model: Model, nudges: Nudges, heard: list[Request], command: str, landed: str | None
+):
+    swarm = where_a_directory_stands(world)
+    model.workers["second"] = [hand_off(), bash(command), hand_off()]
+    run(swarm, nudges)
+    assert tries() == [("continued", "complete")]
+    assert (content(swarm, "thing.txt"), content(swarm, "thing/inner.txt")) == (landed, "inner\n")
+    assert "CONFLICT (file/directory)" in heard[0].first_text
+    assert "Git made up these names" in heard[1].last_text, "it is told when it leaves that name"
+
+
+def test_beside_a_name_in_conflict_nothing_else_may_change(world: World, model: Model, nudges: Nudges):
+    swarm = where_a_directory_stands(world)
+    model.workers["second"] = [bash("mv thing~* thing.txt; echo x >> src/b.py"), hand_off()]
+    run(swarm, nudges)
+    assert statuses(swarm)["second"] == "conflict"
+    assert str(Attempt.objects.filter(rung="continued").last().status_reason).endswith("as they were: src/b.py.")
+
+
 def test_a_red_acceptance_check_is_not_believed(world: World, model: Model, nudges: Nudges):
     swarm, loser = in_conflict(world)
     loser.subtask.acceptance_checks = ["grep -q FIRST a.txt"]

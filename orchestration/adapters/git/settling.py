@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from orchestration.domain.policies import Policy
 # What happened to anything else, such as a rename, cannot be told from the entries of its path.
 _KINDS = frozenset({"Auto-merging", "CONFLICT (contents)", "CONFLICT (modify/delete)", "CONFLICT (binary)"})
 _FILES = frozenset({"100644", "100755"})
+_MADE_UP = re.compile(rb"(.+)~[0-9a-f]{40}(?:_\d+)?", re.DOTALL)
 BASE, OURS, THEIRS = 1, 2, 3
 GONE = f"0 {'0' * 40}"  # instead of mode and blob: there is no such file
 PolicyFor = Callable[[str], Policy | None]
@@ -36,7 +38,7 @@ def settle(
     store: BareRepository, conflict: MergeConflict, policy_for: PolicyFor, recall: Recall | None = None
 ) -> str | None:
     """The tree in which every path that conflicts is as its policy says; None where one has none or cannot be."""
-    if not conflict.kinds <= _KINDS:
+    if is_about_names(conflict):
         return None
     found: dict[bytes, str] = {}
     for path, sides in sides_of(conflict).items():
@@ -53,7 +55,7 @@ def settle_what_can(
     """What the rules settle, git's markers in the rest, and the branch's file where a command makes it anew."""
     settled: dict[bytes, str] = {}
     put: dict[bytes, str] = {}
-    for path, sides in sides_of(conflict).items() if conflict.kinds <= _KINDS else ():
+    for path, sides in () if is_about_names(conflict) else sides_of(conflict).items():
         policy = policy_for(shown(path))
         entry = _entry(store, policy, sides) or _recalled(recall, sides)
         if entry:
@@ -70,6 +72,17 @@ def sides_of(conflict: MergeConflict) -> dict[bytes, dict[int, Staged]]:
     for one in conflict.staged:
         found.setdefault(one.raw_path, {})[one.number] = one
     return found
+
+
+def is_about_names(conflict: MergeConflict) -> bool:
+    """Not only about contents: something was renamed, or wants a name that the other side uses otherwise."""
+    return not conflict.kinds <= _KINDS
+
+
+def made_up(path: bytes) -> bytes | None:
+    """The name that a file was to have, where git gave it another beside what stands in its way."""
+    found = _MADE_UP.fullmatch(path)
+    return found[1] if found else None
 
 
 def entries_at(store: BareRepository, commit: str, wanted: Iterable[bytes]) -> dict[bytes, str]:
