@@ -11,9 +11,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
-from queue import SimpleQueue
 
 import httpx
 
@@ -29,6 +27,7 @@ from orchestration.adapters.llm.openai import OpenAI
 from orchestration.adapters.llm.pace import LONGEST_HOLD_S
 from orchestration.adapters.llm.pool import ManyPools
 from orchestration.adapters.llm.sharing import Board, shared_board
+from orchestration.adapters.llm.waiting import Listener, Progress, wait
 from orchestration.adapters.llm.windows import Windows
 from orchestration.adapters.per_process import PerProcess
 from orchestration.domain.conversation import PLAIN, Endpoint, Message, Reply, Sampling, ToolSpec
@@ -40,8 +39,6 @@ __all__ = ["EndpointStats", "Gateway", "RetryPolicy", "get_gateway"]
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 600.0
-PROGRESS_EVERY_S = 0.5
-SENT = -1  # among the sizes of an answer: its request goes out
 PATIENCE_S = 5.0  # with a service that wants no calls for a while, where another one is there
 
 
@@ -71,7 +68,7 @@ class _Call:
     purpose: str
     retries: RetryPolicy
     deadline: float
-    progress: _Progress
+    progress: Progress
     bodies: dict[str, bytes] = field(default_factory=dict)
     answers_seen: int = -1
     tries: int = 0  # that failed
@@ -97,26 +94,6 @@ class _Call:
         if endpoint.place not in self.bodies:
             self.bodies[endpoint.place] = self.encode(endpoint)
         return self.bodies[endpoint.place]
-
-
-class _Progress:
-    """Carries signs of life from the loop to the caller's thread, at most two a second."""
-
-    def __init__(self) -> None:
-        self.sizes: SimpleQueue[int | None] = SimpleQueue()
-        self._next = 0.0
-
-    def __call__(self, size: int) -> None:
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + PROGRESS_EVERY_S
-            self.sizes.put(size)
-
-    def sent(self) -> None:
-        self.sizes.put(SENT)
-
-    def end(self, _: Future[Reply]) -> None:
-        self.sizes.put(None)
 
 
 class Gateway:
@@ -155,16 +132,17 @@ class Gateway:
         retries: RetryPolicy = STANDARD,
         on_progress: Callable[[int], None] | None = None,
         on_sent: Callable[[], None] | None = None,
+        listener: Listener | None = None,
     ) -> Reply:
         """One answer, or AdapterError. `timeout_s` covers everything: slots, tries and the waits between them.
 
         `on_progress` gets the characters of the answer so far, in this thread, at most twice a second. `on_sent` is
-        called in this thread as soon as a request goes out, for each try.
+        called in this thread as soon as a request goes out, for each try. `listener` hears the text while it grows.
         """
         cancellation.check()
         secrets.watch(one.key_env for one in (endpoint, *endpoint.alternatives))
         messages = [secrets.clean_message(message) for message in messages]
-        progress = _Progress()
+        progress = Progress(listening=listener is not None and listener.wanted())
 
         def encode(to: Endpoint) -> bytes:
             provider, fitted = self._provider(to), self._windows.fitted(to, messages, tools)
@@ -190,7 +168,9 @@ class Gateway:
         future = self._loop.start(self._answer(call, timeout_s))
         future.add_done_callback(progress.end)
         try:
-            return secrets.clean_reply(_wait(future, progress, cancellation, on_progress, on_sent))
+            return secrets.clean_reply(
+                wait(future, progress, cancellation, on_progress=on_progress, on_sent=on_sent, listener=listener)
+            )
         except AdapterError as error:
             error.waited_s = call.waited_s
             raise
@@ -303,7 +283,13 @@ class Gateway:
                 call.progress.sent()
                 heard = limiter.headers_of_a_call()
                 reply = await provider.complete(
-                    self._client, endpoint, key, body, on_progress=call.progress, on_headers=heard
+                    self._client,
+                    endpoint,
+                    key,
+                    body,
+                    on_progress=call.progress,
+                    on_headers=heard,
+                    on_text=call.progress.text,
                 )
             except AdapterError as error:
                 self._failed(call, endpoint, error, epoch)
@@ -357,31 +343,6 @@ def _delay(call: _Call, error: AdapterError) -> float:
         raise error
     jittered = random.uniform(0, call.retries.longest_s(call.counted))  # noqa: S311 - spreads load, guards nothing
     return max(min(told, LONGEST_HOLD_S), jittered)
-
-
-def _wait(
-    future: Future[Reply],
-    progress: _Progress,
-    cancellation: Cancellation,
-    on_progress: Callable[[int], None] | None,
-    on_sent: Callable[[], None] | None,
-) -> Reply:
-    def cancel() -> None:
-        future.cancel()
-
-    with cancellation.calling(cancel):
-        try:
-            for size in iter(progress.sizes.get, None):
-                if size == SENT and on_sent is not None:
-                    on_sent()
-                elif size != SENT and on_progress is not None:
-                    on_progress(size)
-            return future.result()
-        except CancelledError:
-            reason = cancellation.reason if cancellation.is_set else "The model gateway was closed."
-            raise AdapterError(Failure.CANCELLED, reason) from None
-        finally:
-            future.cancel()  # nobody waits for it if on_progress raised
 
 
 _gateway = PerProcess(lambda: Gateway(board=shared_board()))

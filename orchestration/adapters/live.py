@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 from asgiref.sync import async_to_sync
 from channels.layers import InMemoryChannelLayer, get_channel_layer
@@ -21,10 +22,18 @@ def serve_from(loop: asyncio.AbstractEventLoop | None) -> None:
 
 def announce(group: str, seq: int) -> None:
     """Never raises: the rows are already committed, and a hint is only a hint."""
+    _send(group, {"type": "swarm.changed", "seq": seq})
+
+
+def say(group: str, attempt: int, text: str) -> None:
+    """What an attempt's model has said so far, for pages alone; nothing: it has ended. Never raises."""
+    _send(group, {"type": "attempt.said", "attempt": attempt, "text": text})
+
+
+def _send(group: str, message: dict[str, Any]) -> None:
     layer = get_channel_layer()
     if layer is None:
         return
-    message = {"type": "swarm.changed", "seq": seq}
     try:
         if _loop is not None and _loop.is_running():
             asyncio.run_coroutine_threadsafe(layer.group_send(group, message), _loop)

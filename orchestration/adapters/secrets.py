@@ -77,6 +77,11 @@ def clean_reply(reply: Reply) -> Reply:
     return replace(reply, text=all_of.text(reply.text), tool_calls=calls, detour=clean(reply.detour))
 
 
+def clean_beginning(text: str) -> str:
+    """Of an answer that still grows: as clean, and without an end that may be the beginning of a secret."""
+    return redactor().beginning(text)
+
+
 def _clean_calls(calls: tuple[ToolCall, ...], all_of: Redactor) -> tuple[ToolCall, ...]:
     return tuple(
         ToolCall(all_of.text(call.id), all_of.text(call.name), all_of.arguments(call.arguments)) for call in calls

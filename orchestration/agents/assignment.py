@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.files import WorkspaceFiles
 from orchestration.adapters.gateway import RetryPolicy
+from orchestration.adapters.llm.waiting import Listener
 from orchestration.adapters.sandbox import Box
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
 from orchestration.domain.handoffs import SubmittedHandoff
@@ -70,6 +71,8 @@ class Report(Protocol):
     """What an agent tells while it works. Each of them may raise AdapterError to end the attempt."""
 
     inbox: Inbox
+    listener: Listener | None
+    """Hears what the model says while it says it."""
 
     def around(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], left: Callable[[], float]

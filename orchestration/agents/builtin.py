@@ -54,6 +54,7 @@ class BuiltinAgent:
             on_progress=lambda _: report.alive(),
             around=report.around,
             inbox=report.inbox,
+            listener=report.listener,
         )
         loop = _Loop(conversation, Toolbox(workplace, report, clock, cancellation, [one.name for one in tools]), report)
         if before:

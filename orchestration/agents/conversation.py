@@ -12,6 +12,7 @@ from orchestration.adapters import secrets
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import RetryPolicy, get_gateway
 from orchestration.adapters.llm.failures import ContentRefused
+from orchestration.adapters.llm.waiting import Listener
 from orchestration.agents.assignment import Inbox
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
 from orchestration.domain.errors import AdapterError, Failure
@@ -89,6 +90,7 @@ class Conversation:
     on_progress: Callable[[int], None] | None = None
     around: Around = unbound
     inbox: Inbox = field(default_factory=Quiet)
+    listener: Listener | None = None
     messages: list[Message] = field(default_factory=list)
 
     def ask(self) -> Reply:
@@ -118,6 +120,7 @@ class Conversation:
                 retries=self.retries,
                 on_progress=self.on_progress,
                 on_sent=self.inbox.sent,
+                listener=self.listener,
             )
         except AdapterError as error:
             if error.transient:

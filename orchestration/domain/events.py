@@ -132,4 +132,9 @@ def group_of(swarm_id: str) -> str:
     return f"swarm.{swarm_id}"
 
 
+def draft_group(subtask_id: str) -> str:
+    """Of the pages of one subtask, for what its agent is just saying."""
+    return f"draft.{subtask_id}"
+
+
 BOARD_GROUP = "board"

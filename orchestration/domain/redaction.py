@@ -36,6 +36,20 @@ class Redactor:
                 text = text.replace(form, REMOVED)
         return text
 
+    def beginning(self, text: str) -> str:
+        """Of a text that goes on: nothing is shown that may yet turn out to be part of a secret."""
+        cut = min((self._held(text, form) for form in self._forms), default=len(text))
+        while (earlier := min((_around(text, form, cut) for form in self._forms), default=cut)) < cut:
+            cut = earlier
+        return self.text(text[:cut])
+
+    def _held(self, text: str, form: str) -> int:
+        """Where the longest end of the text begins with which this form begins; its length where there is none."""
+        at = text.find(form[0], max(0, len(text) - len(form) + 1))
+        while at >= 0 and not form.startswith(text[at:]):
+            at = text.find(form[0], at + 1)
+        return at if at >= 0 else len(text)
+
     def content(self, content: bytes) -> bytes:
         for form in self._bytes:
             if form in content:
@@ -66,6 +80,12 @@ class Redactor:
 
     def is_in(self, content: bytes) -> bool:
         return any(form in content for form in self._bytes)
+
+
+def _around(text: str, form: str, cut: int) -> int:
+    """Where an occurrence begins that the cut would part; the cut itself where none is."""
+    at = text.find(form, max(0, cut - len(form) + 1), cut + len(form) - 1)
+    return at if at >= 0 else cut
 
 
 def _parts(value: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.files import WorkspaceFiles
 from orchestration.adapters.gateway import RetryPolicy
 from orchestration.adapters.git.workspaces import Workspace
+from orchestration.adapters.llm.waiting import Listener
 from orchestration.adapters.sandbox import Box, LateBox
 from orchestration.agents.assignment import Assignment, Inbox, Suspended, Workplace
 from orchestration.agents.builtin import BuiltinAgent
@@ -125,6 +126,7 @@ class _Run:
         self._workspace = workspace
         self._cancellation = cancellation
         self._report = AttemptReport(swarm, attempt, self._config.max_total_steps)
+        self.listener: Listener | None = self._report.aloud
         self.inbox: Inbox = Ear(swarm, attempt.subtask, attempt, turns=lambda: self._report.turns)
         self._inspection = Inspection(
             store_of(swarm),

@@ -164,6 +164,7 @@ class Line:
             retries=self._retries,
             on_progress=lambda _: self._report.alive(),
             on_sent=on_sent,
+            listener=self._report.aloud,
         )
 
     @contextmanager

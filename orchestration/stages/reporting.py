@@ -18,6 +18,7 @@ from orchestration.models import Attempt, Step, Swarm
 from orchestration.models.prepared import insert
 from orchestration.stages import keeping
 from orchestration.stages.accounting import Calls, book, plausible
+from orchestration.stages.aloud import Aloud
 from orchestration.stages.leases import release_connection
 from orchestration.stages.transition import progressed
 
@@ -40,6 +41,7 @@ class AttemptReport:
         self._lock = threading.RLock()  # an agent that is not ours may have several calls in flight
         self._shared = False
         self._outputs = 0
+        self.aloud = Aloud(attempt)
 
     def turn(self, reply: Reply) -> None:
         """Books the answer and writes the last turn's results. Raises AdapterError(BUDGET) where none of its calls may
@@ -62,6 +64,7 @@ class AttemptReport:
                 seen = {"doing": _doing(reply.tool_calls), "last_sign_at": timezone.now()}
                 granted = book(self._swarm, reply, on=on, calls=calls, **seen)
         progressed(self._swarm)
+        self.aloud.over()
         release_connection()
         return granted
 
@@ -97,6 +100,7 @@ class AttemptReport:
         with self._lock, transaction.atomic():
             self._write_steps()
             Attempt.objects.filter(pk=self._attempt.pk).update(last_sign_at=timezone.now(), doing="")
+        self.aloud.over()
 
     def save_artifact(self, *, type_: str, name: str, mime: str, content: bytes) -> str:
         return keeping.save(self._attempt, type_=type_, name=name, mime=mime, content=content)

@@ -17,7 +17,7 @@ from django.utils import timezone
 from orchestration.adapters import live, queue
 from orchestration.adapters.secrets import clean
 from orchestration.domain.errors import SwarmsiteError
-from orchestration.domain.events import BOARD_GROUP, KINDS, NUDGES, Stage, group_of, kind_of
+from orchestration.domain.events import BOARD_GROUP, KINDS, NUDGES, Stage, draft_group, group_of, kind_of
 from orchestration.domain.states import (
     ENTRY_OPEN,
     PUBLICATION_OPEN,
@@ -170,6 +170,11 @@ def look_again(swarm: Swarm, stage: Stage) -> None:
 def progressed(swarm: Swarm) -> None:
     """Figures moved without an event: open pages look again."""
     live.announce(group_of(swarm.public_id), swarm.last_seq)
+
+
+def speak(subtask_id: str, attempt: int, text: str) -> None:
+    """To the open pages of a subtask: what its model says at the moment. It is no fact, and nobody keeps it."""
+    live.say(draft_group(subtask_id), attempt, text)
 
 
 def status_of(row: Row) -> Status:

@@ -19,9 +19,10 @@ from django.conf import settings
 from django.http import Http404, QueryDict
 from typing_extensions import override
 
-from orchestration.domain.events import BOARD_GROUP, group_of
+from orchestration.domain.events import BOARD_GROUP, draft_group, group_of
 from orchestration.domain.rights import Action
 from orchestration.models import Swarm, User
+from orchestration.stages import aloud
 from orchestration.web import fragments
 from orchestration.web.access import subtask_of, swarm_of, swarms_of
 from orchestration.web.boards import Board
@@ -60,6 +61,7 @@ class LivePage(AsyncWebsocketConsumer):
             return
         self.group = self.group_name()
         await self.channel_layer.group_add(self.group, self.channel_name)
+        await self.arrive()
         self._pump = asyncio.create_task(self._run())
 
     @override
@@ -69,10 +71,17 @@ class LivePage(AsyncWebsocketConsumer):
             with suppress(asyncio.CancelledError):
                 await self._pump
             await self.channel_layer.group_discard(self.group, self.channel_name)
+            await self.depart()
 
     @override
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Pages act through forms, which carry their rights with them; what comes in here is dropped."""
+
+    async def arrive(self) -> None:
+        """Once it is known that this person may look."""
+
+    async def depart(self) -> None:
+        """Of a page that has arrived."""
 
     async def swarm_changed(self, _message: dict[str, Any]) -> None:
         self._changed.set()
@@ -166,7 +175,44 @@ class LivePage(AsyncWebsocketConsumer):
 
 
 class SwarmPage(LivePage):
-    """The swarm's page, or that of one of its subtasks where the address names one."""
+    """The swarm's page, or that of one of its subtasks where the address names one; there, what its agent is just
+    saying comes as it is said."""
+
+    _draft = ""
+
+    @override
+    async def arrive(self) -> None:
+        if subtask_id := self.query.get("subtask"):
+            await self.channel_layer.group_add(draft_group(subtask_id), self.channel_name)
+            aloud.attend(subtask_id)
+
+    @override
+    async def depart(self) -> None:
+        if subtask_id := self.query.get("subtask"):
+            aloud.depart(subtask_id)
+            await self.channel_layer.group_discard(draft_group(subtask_id), self.channel_name)
+
+    @override
+    def is_due(self, seq: int, *, hinted: bool) -> bool:
+        if subtask_id := self.query.get("subtask"):
+            aloud.stay(subtask_id)
+        return super().is_due(seq, hinted=hinted)
+
+    async def attempt_said(self, message: dict[str, Any]) -> None:
+        """Shown at once, if this person still may look; at its end the transcript's panel takes its place."""
+        if self.query.get("attempt", "") not in {"", str(message["attempt"])}:
+            return
+        try:
+            await _in_thread(self.look)
+        except Http404:
+            await self.close(NOT_VISIBLE)
+            return
+        self._draft = message["text"]
+        self._sent.pop("subtask-attempt", None)
+        if self._draft:
+            await self.send(fragments.partials(fragments.render(fragments.DRAFT, {"draft": self._draft})))
+        else:
+            self._changed.set()
 
     @property
     def swarm_id(self) -> str:
@@ -208,6 +254,7 @@ class SwarmPage(LivePage):
             subtask_of(self.user, subtask_id),
             may_steer=may_steer,
             number=int(number) if number.isascii() and number.isdigit() and len(number) < 6 else None,
+            draft=self._draft,
         )
         return fragments.render(fragments.SUBTASK, {"panels": panels})
 

@@ -35,6 +35,7 @@ SUBTASK: Mapping[str, str] = {
     f"subtask-{name}": f"subtasks/_{name}.html"
     for name in ("questions", "header", "attempt", "messages", "shared", "events")
 }
+DRAFT: Mapping[str, str] = {"attempt-draft": "subtasks/_draft.html"}
 FIGURES: Mapping[str, str] = {f"queue-{name}": f"components/queue_{name}.html" for name in ("figures", "hot")}
 QUEUE: Mapping[str, str] = {
     f"queue-{name}": f"swarms/_queue_{name}.html" for name in ("state", "waiting", "ahead", "settled", "rounds")

@@ -21,12 +21,21 @@ MOST_EVENTS = 50
 class SubtaskPanels:
     """One look at a subtask; `number` chooses the attempt, the newest where it is None or unknown."""
 
-    def __init__(self, subtask: Subtask, *, may_steer: bool, number: int | None = None, whole: bool = False) -> None:
+    def __init__(
+        self,
+        subtask: Subtask,
+        *,
+        may_steer: bool,
+        number: int | None = None,
+        whole: bool = False,
+        draft: str = "",
+    ) -> None:
         self.subtask = subtask
         self.swarm = subtask.swarm
         self.may_steer = may_steer
         self.number = number
         self.whole = whole
+        self.draft = draft
 
     @cached_property
     def attempts(self) -> list[Attempt]:

@@ -20,6 +20,7 @@ from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.files import WorkspaceFiles
 from orchestration.adapters.gateway import RetryPolicy
 from orchestration.adapters.git.store import BareRepository
+from orchestration.adapters.llm.waiting import Listener
 from orchestration.adapters.sandbox import Box
 from orchestration.agents.assignment import Assignment, Inbox, Report, Workplace
 from orchestration.agents.builtin import BuiltinAgent
@@ -137,6 +138,7 @@ class Remembered(Report):
     refuses: list[list[str]] = field(default_factory=list)
     signs: int = 0
     inbox: Letters = field(default_factory=Letters)
+    listener: Listener | None = None
     asked: list[tuple[str, Sequence[str]]] = field(default_factory=list)
     answers: list[str | InvalidInput | None] = field(default_factory=list)  # to the questions, in turn
     on_turn: Callable[[Reply], None] = lambda _: None

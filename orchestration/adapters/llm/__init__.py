@@ -11,11 +11,16 @@ from orchestration.adapters.llm.keys import Key
 from orchestration.domain.conversation import Endpoint, Message, Reply, Sampling, ToolSpec
 
 Progress = Callable[[int], None]  # characters of the answer so far
+Text = Callable[[Callable[[], str]], None]  # is given what puts the text so far together
 Headers = Callable[[Mapping[str, str]], None]  # an answer's, as soon as they are there
 
 
 def ignore(_: Mapping[str, str]) -> None:
     """For callers that keep no account of the service's limits."""
+
+
+def unheard(_: Callable[[], str]) -> None:
+    """For callers that wait for the whole answer."""
 
 
 class Provider(Protocol):
@@ -44,6 +49,7 @@ class Provider(Protocol):
         *,
         on_progress: Progress,
         on_headers: Headers = ignore,
+        on_text: Text = unheard,
     ) -> Reply:
         """One try. Raises AdapterError, or what failures.py makes of it, and never answers with half a reply."""
         ...

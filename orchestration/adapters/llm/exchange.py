@@ -14,7 +14,7 @@ import httpx
 import orjson
 from typing_extensions import override
 
-from orchestration.adapters.llm import Headers, Progress, Provider, ignore
+from orchestration.adapters.llm import Headers, Progress, Provider, Text, ignore, unheard
 from orchestration.adapters.llm.failures import BASE, join, permanent, refusal, told, transient, unreachable
 from orchestration.adapters.llm.keys import Key
 from orchestration.adapters.llm.parts import load
@@ -96,9 +96,16 @@ class HttpProvider(Provider):
         *,
         on_progress: Progress,
         on_headers: Headers = ignore,
+        on_text: Text = unheard,
     ) -> Reply:
         exchange = Exchange(
-            endpoint, key, self.draft(), on_progress=on_progress, on_headers=on_headers, body_limit=self._body_limit
+            endpoint,
+            key,
+            self.draft(),
+            on_progress=on_progress,
+            on_headers=on_headers,
+            on_text=on_text,
+            body_limit=self._body_limit,
         )
         try:
             response = await client.send(self._request(endpoint, key, body), stream=True)
@@ -124,12 +131,21 @@ class Exchange:
     """One request and what came back for it."""
 
     def __init__(
-        self, endpoint: Endpoint, key: Key, draft: Draft, *, on_progress: Progress, on_headers: Headers, body_limit: int
+        self,
+        endpoint: Endpoint,
+        key: Key,
+        draft: Draft,
+        *,
+        on_progress: Progress,
+        on_headers: Headers,
+        on_text: Text,
+        body_limit: int,
     ) -> None:
         self._endpoint = endpoint
         self._key = key
         self._draft = draft
         self._on_progress = on_progress
+        self._on_text = on_text
         self._on_headers = on_headers
         self._body_limit = body_limit
         self._clock = asyncio.get_running_loop().time
@@ -233,6 +249,7 @@ class Exchange:
                 return
             self._take(event)
         self._on_progress(self._draft.size)
+        self._on_text(self._draft.text)
 
     def _take(self, data: bytes) -> None:
         value = self._object(data)
