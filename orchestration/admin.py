@@ -65,6 +65,13 @@ class RepositoryAdmin(admin.ModelAdmin[models.Repository]):
     readonly_fields = ("public_id", "is_demo")
     list_select_related = ("team",)
 
+    def save_model(self, request: HttpRequest, obj: models.Repository, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's own
+        """A token that was given on its page is for the address that it was given for."""
+        if obj.token_kept and {"url", "token_env"} & set(form.changed_data):
+            obj.token_kept = False
+            self.message_user(request, "The token that was given on its page is used no more.", messages.WARNING)
+        super().save_model(request, obj, form, change)
+
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return super().get_changeform_initial_data(request) | {"path_allowed": True}
 
@@ -84,6 +91,13 @@ class ModelEndpointAdmin(admin.ModelAdmin[models.ModelEndpoint]):
         for row in chosen:
             found = examine(row)
             self.message_user(request, str(found), messages.SUCCESS if found.works else messages.ERROR)
+
+    def save_model(self, request: HttpRequest, obj: models.ModelEndpoint, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's own
+        """A key that was given on its page is for the address that it was given for."""
+        if obj.key_kept and {"base_url", "key_env"} & set(form.changed_data):
+            obj.key_kept = False
+            self.message_user(request, "The key that was given on its page is used no more.", messages.WARNING)
+        super().save_model(request, obj, form, change)
 
     def response_change(self, request: HttpRequest, obj: models.ModelEndpoint) -> HttpResponse:
         """The second button stays on the page and tells what came of it."""

@@ -47,13 +47,14 @@ def forget(name: str) -> None:
     _path(name).unlink(missing_ok=True)
 
 
-def forget_older(kind: str, seconds: float) -> None:
-    """Those whose name begins with `kind` and that were kept longer ago than this."""
-    directory = _directory()
-    for path in directory.glob(f"{kind}-*") if directory.is_dir() else ():
+def older(seconds: float) -> list[str]:
+    """The names of what was kept longer ago than this."""
+    directory, found = _directory(), []
+    for path in directory.iterdir() if directory.is_dir() else ():
         with suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > seconds:
-                path.unlink()
+            if _NAME.fullmatch(path.name) and time.time() - path.stat().st_mtime > seconds:
+                found.append(path.name)
+    return found
 
 
 def read(name: str) -> str:

@@ -16,7 +16,7 @@ from orchestration.domain.states import ENTRY_OPEN, SWARM_OVER, EntryStatus
 from orchestration.models import Attempt, MergeEntry, Repository, Swarm
 from orchestration.stages.leases import heartbeat, hold
 from orchestration.stages.leftovers import LEASE, clear
-from orchestration.stages.withhold import forget_drafts
+from orchestration.stages.withhold import forget_unused
 
 logger = logging.getLogger(__name__)
 EVERY = timedelta(minutes=1)
@@ -34,7 +34,7 @@ def maintain(repository_id: int) -> None:
     with hold(LEASE) as lease:
         if lease is not None:
             clear()
-            forget_drafts()
+            forget_unused()
 
 
 def _look_after(repository: Repository) -> None:

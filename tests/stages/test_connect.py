@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.test import Client
 from django.utils import timezone
 
 from orchestration.adapters import keyring, secrets
@@ -20,7 +21,7 @@ from orchestration.management.bootstrap import register_endpoints
 from orchestration.models import ModelEndpoint, User
 from orchestration.reads.endpoints import Standing, standings
 from orchestration.stages import connect
-from orchestration.stages.withhold import forget_drafts, release, withheld, withhold
+from orchestration.stages.withhold import forget_unused, release, withheld, withhold
 from tests import factories
 
 pytestmark = pytest.mark.any_database
@@ -206,8 +207,21 @@ def test_a_key_is_held_back_for_a_while(bench: Bench, monkeypatch: pytest.Monkey
     assert withheld(name) == ""
     late = withhold(KEY)
     monkeypatch.setattr("orchestration.stages.withhold.KEPT_S", -1.0)
-    forget_drafts()
+    forget_unused()
     assert withheld(late) == ""
+
+
+def test_a_key_whose_row_is_gone_is_forgotten_and_one_that_is_named_is_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    kept, gone = bench.saved(KEY), bench.saved("sk-another-0123456789", name="gone")
+    ModelEndpoint.objects.filter(pk=gone.pk).delete()  # as the admin does it
+    forget_unused()
+    assert "sk-another-0123456789" in keyring.values()  # it might be about to be written
+    monkeypatch.setattr("orchestration.stages.withhold.UNNAMED_S", -1.0)
+    forget_unused()
+    assert keyring.values() == {KEY}
+    assert connect.test(kept).works
 
 
 def test_a_person_is_named_in_the_log_and_a_key_is_not(bench: Bench, caplog: pytest.LogCaptureFixture):
@@ -216,3 +230,18 @@ def test_a_person_is_named_in_the_log_and_a_key_is_not(bench: Bench, caplog: pyt
     assert isinstance(bench.person, User)
     assert f"{bench.person.username} saved the model endpoint ours" in caplog.text
     assert KEY not in caplog.text
+
+
+def test_an_operator_who_moves_it_in_the_admin_sends_the_key_nowhere_else(bench: Bench, client: Client):
+    row = bench.saved(KEY)
+    client.force_login(factories.make_user(is_staff=True, is_superuser=True))
+    path = f"/admin/orchestration/modelendpoint/{row.pk}/change/"
+    fields = {"name": "ours", "team": row.team.pk, "kind": row.kind, "model": row.model, "weight": 100}
+    figures = {"input_price": 0, "output_price": 0, "enabled": "on", "address_allowed": "on"}
+    client.post(path, {**fields, **figures, "base_url": row.base_url})
+    row.refresh_from_db()
+    assert row.key_kept
+    page = client.post(path, {**fields, **figures, "base_url": "http://127.0.0.1:9/v1"}, follow=True).content.decode()
+    assert "is used no more" in page
+    row.refresh_from_db()
+    assert (row.key_kept, row.base_url) == (False, "http://127.0.0.1:9/v1")
