@@ -78,6 +78,7 @@ def cancel(swarm: Swarm, person: User) -> None:
             for iteration in swarm.iterations.filter(status=IterationStatus.RUNNING):
                 together.advance(iteration, IterationStatus.FAILED, reason=reason)
             _cancel_rest(swarm, together, reason)
+            _require_none(_live(swarm))
             withdraw(lease_name(swarm))
             together.advance(swarm, SwarmStatus.CANCELLED, reason=reason)
     except Superseded:
@@ -99,6 +100,7 @@ def cancel_subtask(subtask: Subtask, person: User) -> None:
             for iteration in subtask.swarm.iterations.filter(status=IterationStatus.RUNNING, parent__in=family):
                 together.advance(iteration, IterationStatus.FAILED, reason=reason)
             _cancel_rest(subtask.swarm, together, reason, family)
+            _require_none(_live(subtask.swarm).filter(subtask__in=family))
     except Superseded:
         raise InvalidInput(CHANGED) from None
     _nobody_listens(subtask.swarm)
@@ -160,6 +162,12 @@ def _nobody_listens(swarm: Swarm) -> None:
 
 def _live(swarm: Swarm) -> QuerySet[Attempt]:
     return Attempt.objects.filter(subtask__swarm=swarm, status__in=ATTEMPT_LIVE).select_related("subtask")
+
+
+def _require_none(attempts: QuerySet[Attempt]) -> None:
+    """Of a dispatch that came between their cancel and their subtasks', which are ours from then on."""
+    if attempts.exists():
+        raise Superseded("An attempt was made in this moment.")
 
 
 def _cancel_rest(swarm: Swarm, together: Moves, reason: str, only: Collection[Subtask] = ()) -> None:

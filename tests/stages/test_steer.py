@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from orchestration.domain.errors import InvalidInput
 from orchestration.domain.events import Stage
 from orchestration.domain.rights import Role
 from orchestration.models import Attempt, Event, MergeEntry, PlanIteration, Subtask, Swarm, User
+from orchestration.stages import steer
 from orchestration.stages.dispatch import dispatch
 from orchestration.stages.steer import approve, cancel, cancel_subtask, pause, resume, retry_subtask
 from orchestration.stages.tick import tick
@@ -193,6 +195,30 @@ def test_an_entry_that_is_being_merged_is_left_to_its_writer():
     cancel(swarm, swarm.requester)
     assert statuses(swarm) == {"landing": "handed_off"}
     assert MergeEntry.objects.get().status == "merging"
+
+
+@pytest.mark.parametrize("act", [cancel, cancel_subtask])
+def test_what_is_dispatched_in_the_middle_of_a_cancel_does_not_outlive_it(monkeypatch: pytest.MonkeyPatch, act: Any):
+    """On PostgreSQL. Where there is one writer, nobody comes in between."""
+    swarm = swarm_in("running")
+    subtask = factories.make_subtask(swarm, name="one")
+    row: Any = swarm if act is cancel else subtask
+    real, refused = steer._cancel_rest, []
+
+    def meanwhile(*given: Any) -> None:
+        if connection.vendor == "postgresql":
+            assert at_once(lambda: dispatch(swarm.pk)) == [None]
+        real(*given)
+
+    monkeypatch.setattr(steer, "_cancel_rest", meanwhile)
+    while again(subtask).status != "cancelled":
+        try:
+            act(again(row), swarm.requester)
+        except InvalidInput as error:
+            refused.append(str(error))
+            assert "look again" in str(error)  # noqa: PT017
+    assert len(refused) == (connection.vendor == "postgresql")
+    assert not Attempt.objects.filter(status__in=("assigned", "running")).exists()
 
 
 def test_cancels_and_dispatches_at_once_leave_nothing_running():
