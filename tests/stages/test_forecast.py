@@ -30,7 +30,7 @@ from orchestration.stages import forecast as forecasting
 from orchestration.stages.forecast import forecast
 from orchestration.stages.merge import merge
 from orchestration.stages.rows import store_of
-from orchestration.stages.tell import expire_unheard
+from orchestration.stages.tell import Ear, expire_unheard, tell_subtask
 from orchestration.stages.tick import tick
 from orchestration.stages.warn import Warnings
 from tests import factories
@@ -243,6 +243,22 @@ def test_a_warning_dies_with_the_attempt_that_it_was_for(world: World):
     Subtask.objects.filter(pk=attempt.subtask_id).update(status="pending")
     expire_unheard()
     assert Delivery.objects.get().status == "expired"
+
+
+def test_the_next_attempt_does_not_hear_what_one_was_told(world: World):
+    """It begins on the commit that was in the way. What a person said it hears."""
+    swarm = world.running()
+    attempt = running(world, swarm, "mine", {"a.txt": SECOND})
+    landed(world, swarm)
+    forecast(swarm.pk)
+    tell_subtask(attempt.subtask, world.ada, "Use tabs.")
+    ear = Ear(swarm, attempt.subtask, attempt)
+    assert ["merge queue" in text for text in ear.news()] == [True, False]
+    ear.sent()
+    Attempt.objects.filter(pk=attempt.pk).update(status="failed", finished_at=timezone.now())
+    again = factories.make_attempt(attempt.subtask, number=2, status="running")
+    (text,) = Ear(swarm, attempt.subtask, again).news()
+    assert "Use tabs." in text
 
 
 def test_the_same_branches_are_not_merged_twice(world: World, monkeypatch: pytest.MonkeyPatch):
