@@ -41,7 +41,10 @@ else:
 class RepositoryForm(FormOfRepository):
     WHERE = ("url", "branch", "name")
     GATES = ("check_timeout_s", "gate", "gates_at_once", "strict_commits")
-    WORK = ("landing", "agent", "max_agents", "budget_usd", "budget_tokens", "monthly_budget_usd", "network")
+    WORK = (
+        *("landing", "draft_pull_requests", "agent", "max_agents"),
+        *("budget_usd", "budget_tokens", "monthly_budget_usd", "network"),
+    )
 
     token = key_field("Token")
     forget_token = forms.BooleanField(required=False, label="Forget the token that is kept")
@@ -70,6 +73,7 @@ class RepositoryForm(FormOfRepository):
             "strict_commits",
             "gates_at_once",
             "landing",
+            "draft_pull_requests",
             "agent",
             "network",
             "max_agents",
@@ -86,6 +90,7 @@ class RepositoryForm(FormOfRepository):
             "strict_commits": "Every commit must pass by itself",
             "gates_at_once": "Gates at once",
             "landing": "Where results go",
+            "draft_pull_requests": "Draft pull requests until everything is green",
             "agent": "Who works",
             "network": "Commands may use the network",
             "max_agents": "Agents at once in all its swarms",
@@ -101,6 +106,7 @@ class RepositoryForm(FormOfRepository):
             "strict_commits": "Gated only. Off: several land together when the last of them passes, which is faster.",
             "gates_at_once": "Gated only: how many candidates of one swarm are checked at the same time.",
             "landing": "None: a branch of the swarm's own. Direct: onto the branch itself, past every review.",
+            "draft_pull_requests": "What is not all done, or has a red check, is one; marked ready once all is green.",
             "agent": "Unless a request chooses another.",
             "network": "Off is safer: what agents and checks run cannot reach anything.",
         }

@@ -108,6 +108,13 @@ def test_it_can_be_changed_but_not_moved_to_another_team(house: House):
     assert house.repository.team == house.team
 
 
+def test_drafts_of_pull_requests_are_switched_on_and_off(house: House):
+    for given, kept in (({"draft_pull_requests": "on"}, True), ({}, False)):
+        assert edit(house, house.repository, **given)[0] == 302
+        house.repository.refresh_from_db()
+        assert house.repository.draft_pull_requests is kept
+
+
 def test_the_form_shows_what_there_is(house: House):
     page = house.client("maintainer").get(f"/repositories/{house.repository.public_id}/edit/").content.decode()
     assert "https://example.org/shop.git" in page
