@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from orchestration.management.commands.swarm import Command
 from orchestration.management.follow import as_json
 from orchestration.models import PlanIteration, Publication, Swarm
 from orchestration.reads.reports import summary, whole
@@ -102,6 +103,14 @@ def test_messages_say_who_heard_them(swarm: Swarm):
     (message,) = told(swarm)["messages"]
     heard = [(one["subtask"], one["attempt"], one["iteration"], one["status"]) for one in message["deliveries"]]
     assert heard == [("small", None, None, "waiting"), (None, None, None, "waiting")]
+
+
+def test_the_document_names_every_verb():
+    text = (ROOT / "docs/command-line.md").read_text(encoding="utf-8")
+    parser = Command().create_parser("manage.py", "swarm")
+    (verbs,) = [action.choices for action in parser._actions if action.dest == "verb"]
+    assert verbs
+    assert not [verb for verb in verbs if f"`{verb} " not in text and f"`{verb}`" not in text]
 
 
 def test_the_document_names_every_field(swarm: Swarm):
