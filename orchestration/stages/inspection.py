@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from django.utils import timezone
 
 from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.git.files import content_at
+from orchestration.adapters.git.runner import shown
 from orchestration.adapters.git.snapshots import MAX_FILE_BYTES, Snapshot, snapshot
 from orchestration.adapters.git.store import BareRepository
 from orchestration.adapters.git.values import Person
@@ -55,6 +58,13 @@ class Merges(Protocol):
     def made_up(self, commit: str) -> tuple[str, ...]: ...
 
 
+def _secret_in(path: str) -> AdapterError:
+    if redactor().is_in(os.fsencode(path)):
+        return AdapterError(Failure.PERMANENT, "The name of a file holds a secret of this server: rename it.")
+    said = f"{shown(os.fsencode(path))} holds a secret of this server, plain or encoded: take it out."
+    return AdapterError(Failure.PERMANENT, said)
+
+
 class Inspection:
     """Looks at one attempt's workspace, as often as the agent claims to be done; the last look counts."""
 
@@ -90,6 +100,7 @@ class Inspection:
             author=Person(f"{name} (agent)", "agent@localhost"),
             committer=COMMITTER,
             when=timezone.now(),
+            before_writing=self._refuse_unwritten,
         )
         self._may_be_marked = False
         self._changed = made.changed
@@ -98,6 +109,18 @@ class Inspection:
             self._store.pin(PIN, self._attempt.public_id, made.sha)
         self.sha = made.sha
         return made.sha
+
+    def _refuse_unwritten(self, paths: Sequence[bytes]) -> None:
+        """A blob that no commit names would still lie in the repository. Where one of the files held a secret before,
+        only commits tell whose doing it is."""
+        all_of, top = redactor(), self._workspace.path
+        found = next((path for path in paths if all_of.is_in(path) or all_of.is_in(content_at(top, path))), None)
+        if found is None or any(all_of.is_in(self._before(os.fsdecode(path))) for path in paths):
+            return
+        raise _secret_in(os.fsdecode(found))
+
+    def _before(self, path: str) -> bytes:
+        return self._store.read_file(self._attempt.base_sha, path, max_bytes=MAX_FILE_BYTES) or b""
 
     def _search(self, made: Snapshot) -> None:
         """What is nowhere in the files as they are now needs no comparison with what they were."""
@@ -114,13 +137,9 @@ class Inspection:
         base, all_of = self._attempt.base_sha, redactor()
         for change in self._store.changed_paths(base, sha):
             content = self._store.read_file(sha, change.path, max_bytes=MAX_FILE_BYTES) or b""
-            before = self._store.read_file(base, change.old_path or change.path, max_bytes=MAX_FILE_BYTES) or b""
-            if all_of.is_in(change.path.encode()):
-                raise AdapterError(Failure.PERMANENT, "The name of a file holds a secret of this server: rename it.")
-            if all_of.is_in(content) and not all_of.is_in(before):
-                raise AdapterError(
-                    Failure.PERMANENT, f"{change.path} holds a secret of this server, plain or encoded: take it out."
-                )
+            before = self._before(change.old_path or change.path)
+            if all_of.is_in(change.path.encode()) or (all_of.is_in(content) and not all_of.is_in(before)):
+                raise _secret_in(change.path)
 
     def look(self, summary: str, box: Box | None, cancellation: Cancellation) -> Evidence:
         """Commits first, so that what the checks leave behind is not part of the work. No box: no checks."""

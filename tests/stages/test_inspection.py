@@ -113,3 +113,67 @@ def test_a_name_that_is_a_secret_is_refused(place: Place):
     (place.files / KEY).write_text("innocent")
     with pytest.raises(AdapterError, match="The name of a file"):
         place.inspection.commit("Named it.")
+
+
+# --- nothing of it stays ----------------------------------------------------------------------------------------
+
+
+def objects(place: Place) -> set[str]:
+    """All that the repository holds, referred to or not."""
+    listed = place.store.run("cat-file", "--batch-check", "--batch-all-objects").text
+    return {line.split()[0] for line in listed.splitlines()}
+
+
+def hidden(place: Place) -> list[str]:
+    """The objects in which the key stands."""
+    contents = {sha: place.store.run("cat-file", "-p", sha).stdout for sha in objects(place)}
+    return [sha for sha, content in contents.items() if KEY.encode() in content]
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("name", ["new.txt", "deep/er/new.txt", "old.txt", "link", KEY])
+def test_of_a_refused_file_the_repository_holds_nothing(place: Place, name: str):
+    before = objects(place)
+    path = place.files / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if name == "link":
+        path.symlink_to(KEY)
+    else:
+        path.write_text(f"x {KEY} y")
+    for _ in range(2):  # the agent may claim it again without mending it
+        with pytest.raises(AdapterError, match="secret of this server"):
+            place.inspection.commit("Wrote it.")
+    assert objects(place) == before
+    path.unlink()
+    (place.files / "done.txt").write_text("done\n")
+    made = place.inspection.commit("Mended it.")
+    assert place.store.read_file(made, "done.txt") == b"done\n"
+
+
+@pytest.mark.usefixtures("known")
+def test_what_is_written_after_that_look_is_refused_all_the_same(place: Place, monkeypatch: pytest.MonkeyPatch):
+    """The control: without the look before, the commit is refused as well, but a blob stays behind."""
+    monkeypatch.setattr(place.inspection, "_refuse_unwritten", bool)
+    before = hidden(place)
+    (place.files / "new.txt").write_text(f"x {KEY} y")
+    with pytest.raises(AdapterError, match=r"new\.txt holds a secret"):
+        place.inspection.commit("Wrote it.")
+    assert len(hidden(place)) == len(before) + 1
+
+
+@pytest.mark.usefixtures("known")
+def test_an_old_secret_may_be_moved_and_changed_in_one_go(place: Place):
+    """Only the commits tell whose it is."""
+    (place.files / "key.txt").rename(place.files / "moved.txt")
+    (place.files / "old.txt").write_text("newer\n")
+    assert place.inspection.commit("Moved it.") != place.attempt.base_sha
+
+
+def test_a_file_that_is_gone_or_became_a_directory_is_nothing_to_search(place: Place):
+    (place.files / "old.txt").unlink()
+    (place.files / "marked.txt").unlink()
+    (place.files / "marked.txt").mkdir()
+    (place.files / "marked.txt" / "inner.txt").write_text("in\n")
+    made = place.inspection.commit("Changed it.")
+    assert place.store.read_file(made, "marked.txt/inner.txt") == b"in\n"
+    assert place.store.read_file(made, "old.txt") is None

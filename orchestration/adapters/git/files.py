@@ -65,6 +65,21 @@ def as_others_read(name: str) -> str:
     return plain.partition(":")[0].rstrip(" .").lower()
 
 
+def content_at(top: Path, path: bytes) -> bytes:
+    """What git would write of it: of a link its target; nothing where it is gone, or is nothing that git takes."""
+    full = os.path.join(os.fsencode(top), path)  # noqa: PTH118 - bytes
+    try:
+        mode = os.lstat(full).st_mode
+        if stat.S_ISLNK(mode):
+            return os.readlink(full)  # noqa: PTH115 - bytes
+        if not stat.S_ISREG(mode):
+            return b""
+        with open(os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+
+
 def is_special(entry: os.DirEntry[str]) -> bool:
     """A device, a pipe or a socket."""
     plain = entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -61,8 +61,10 @@ def snapshot(
     max_file_bytes: int = MAX_FILE_BYTES,
     max_files: int = MAX_FILES,
     timeout_s: float = 300,
+    before_writing: Callable[[Sequence[bytes]], object] = bool,
 ) -> Snapshot:
     """Commit on `parent` everything the agent made that .gitignore does not hide; with `others` it is a merge of them.
+    `before_writing` is told the paths that may have changed before the repository holds anything of them; it may raise.
 
     Sizes and kinds of files are checked before git reads them, names, links and submodules on what it read.
     """
@@ -77,6 +79,7 @@ def snapshot(
         _refuse_odd_files(git, workspace.path)
         changes = _changes(git)
         _refuse_big_ones(workspace.path, changes, max_file_bytes, max_files)
+        before_writing([path for _, path in changes])
     except OSError as error:
         raise AdapterError(
             Failure.PERMANENT, f"The workspace cannot be read: {error.strerror} ({error.filename!r})."
