@@ -123,10 +123,10 @@ async def test_a_page_that_is_up_to_date_is_left_alone_and_one_that_is_behind_is
 @pytest.mark.parametrize("kind", [SWARM, REPOSITORY])
 async def test_what_is_pushed_is_what_the_page_would_show(quick: None, live_house: House, kind: str):
     client = live_house.client("viewer")
-    async with open_socket(await address(live_house, kind), client) as socket:
-        for status in ("queued", "conflict", "landed"):
-            await in_thread(entry)(live_house.swarm, f"is-{status}", status=status)
-        await hint(group(live_house, kind))
+    path = await address(live_house, kind)
+    for status in ("queued", "conflict", "landed"):
+        await in_thread(entry)(live_house.swarm, f"is-{status}", status=status)
+    async with open_socket(path, client) as socket:  # and a look in the middle of them cannot be
         frame = await socket.receive_from(timeout=SOON)
     page = steady((await in_thread(client.get)(page_of(live_house, kind))).content.decode())
     pushed = dict(re.findall(r'<hx-partial hx-target="#([a-z-]+)"[^>]*>(.*?)</hx-partial>', frame, re.DOTALL))
