@@ -114,7 +114,8 @@ class Inspection:
         """A blob that no commit names would still lie in the repository. Where one of the files held a secret before,
         only commits tell whose doing it is."""
         all_of, top = redactor(), self._workspace.path
-        found = next((path for path in paths if all_of.is_in(path) or all_of.is_in(content_at(top, path))), None)
+        there = (path for path in paths if os.path.lexists(os.path.join(os.fsencode(top), path)))  # noqa: PTH118 - bytes
+        found = next((path for path in there if all_of.is_in(path) or all_of.is_in(content_at(top, path))), None)
         if found is None or any(all_of.is_in(self._before(os.fsdecode(path))) for path in paths):
             return
         raise _secret_in(os.fsdecode(found))

@@ -169,6 +169,15 @@ def test_an_old_secret_may_be_moved_and_changed_in_one_go(place: Place):
     assert place.inspection.commit("Moved it.") != place.attempt.base_sha
 
 
+@pytest.mark.usefixtures("known")
+def test_a_file_whose_name_is_a_secret_may_be_removed(world: World, tmp_path: Path):
+    place = Place(world, tmp_path / "pool", {f"{KEY}.txt": "innocent\n"})
+    (place.files / f"{KEY}.txt").unlink()
+    made = place.inspection.commit("Removed it.")
+    assert place.store.read_file(made, f"{KEY}.txt") is None
+    place.pool.release(place.workspace)
+
+
 def test_a_file_that_is_gone_or_became_a_directory_is_nothing_to_search(place: Place):
     (place.files / "old.txt").unlink()
     (place.files / "marked.txt").unlink()
