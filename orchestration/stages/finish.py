@@ -108,7 +108,7 @@ def _outward(swarm: Swarm, end: Outcome, landed: int, cancellation: Cancellation
         return Outward.DONE, ""
     green = end.status is SwarmStatus.SUCCEEDED
     if landing is Landing.DIRECT and not green:
-        return Outward.DONE, publish.held_back(swarm)
+        return Outward.DONE, publish.hold_back(swarm)
     step = publish.land_outward(swarm, publish.Result(swarm.head_sha, green=green), cancellation)
     swarm.refresh_from_db()
     row = publish.publication_of(swarm)

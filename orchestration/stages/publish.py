@@ -90,9 +90,16 @@ def _settled_since(swarm: Swarm, row: Publication) -> bool:
     return row.trouble == Trouble.CONFLICT and last is not None and status_of(last) not in SUBTASK_LOST
 
 
-def held_back(swarm: Swarm) -> str:
-    """Where the result stays here: what became of it there."""
+NOT_GREEN = "Not everything is done and green, so it is not put there. Take back what is red, or keep the branch only."
+
+
+def hold_back(swarm: Swarm) -> str:
+    """The result stays here: what is there, in a sentence. What was on its way waits for a person, or it would be
+    looked at again and again."""
     row = publication_of(swarm)
+    if row and status_of(row) in PUBLICATION_OPEN - {PublicationStatus.REFUSED}:
+        row = _awake(swarm, row)
+        _move(swarm, row, PublicationStatus.REFUSED, NOT_GREEN, trouble=Trouble.OTHER.value)
     if row is None or status_of(row) is not PublicationStatus.LANDED:
         return f"Nothing was put on {swarm.base_branch}; what landed is on {swarm.branch}."
     if row.landed_sha == swarm.head_sha:
@@ -294,6 +301,17 @@ def _arrived(swarm: Swarm, row: Publication, cancellation: Cancellation) -> bool
     if row.mode == Landing.PULL_REQUEST:  # the branch alone is none
         return False
     return remote.store.is_ancestor(row.new, remote.fetch(row.target).sha)
+
+
+def look_again(swarm: Swarm, reason: str) -> None:
+    """What a person was asked about is not what it was: the answer may be another now."""
+    row = publication_of(swarm)
+    if row is None or status_of(row) is not PublicationStatus.REFUSED:
+        return
+    try:
+        _move(swarm, row, PublicationStatus.PENDING, reason, not_before=None, tries=0, moved=0)
+    except Superseded:
+        logger.info("The landing of swarm %s was looked at by somebody else.", swarm.public_id)
 
 
 def try_again(swarm: Swarm, person: User) -> None:

@@ -14,6 +14,7 @@ from orchestration.domain.rights import Action
 from orchestration.domain.states import ENTRY_OPEN, SWARM_OVER, EntryStatus, SubtaskStatus, SwarmStatus
 from orchestration.models import MergeEntry, Subtask, Swarm, User
 from orchestration.stages.inspection import COMMITTER
+from orchestration.stages.publish import look_again
 from orchestration.stages.rows import store_of
 from orchestration.stages.taking import REVERT, free_name, queue_commit
 from orchestration.stages.transition import Superseded, status_of
@@ -75,6 +76,7 @@ def revert(subtask: Subtask, person: User) -> Subtask:
         queue_commit(taking_back, head=head, reason=f"{person.username} takes back {names}.", reverts=together)
     except Superseded:
         raise InvalidInput("The swarm changed in this moment; look again.") from None
+    look_again(swarm, f"{names} is taken back.")
     return taking_back
 
 

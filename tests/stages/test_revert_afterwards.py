@@ -16,7 +16,7 @@ from orchestration.stages.tick import tick
 from orchestration.stages.transition import Superseded, advance
 from tests.stages import gates
 from tests.stages.github import Scripted
-from tests.stages.publications import at, at_its_end, ended, row
+from tests.stages.publications import at, at_its_end, due_again, ended, row
 from tests.stages.remotes import Bare
 from tests.stages.test_pull_requests import github, shop
 from tests.stages.world import Nudges, World
@@ -76,6 +76,33 @@ def test_what_is_red_without_it_does_not_go_out_and_the_end_says_so(world: World
     assert status == "partly_succeeded"
     assert "main stays at what was put there before" in reason
     assert (bare.tip(), row(swarm).status, row(swarm).landed_sha) == (before, "landed", before)
+
+
+def test_what_is_red_while_the_remote_is_waited_for_is_not_looked_at_again_and_again(world: World, bare: Bare):
+    swarm = two_landed(world, "test -f one.txt")
+    bare.hook("pre-receive", "echo 'fatal: write error: No space left on device' >&2; exit 1")
+    ended(swarm)
+    assert row(swarm).status == "waiting"
+    taken_back(world, swarm)
+    due_again(swarm)
+    assert ended(swarm)[0] == "partly_succeeded"
+    assert (row(swarm).status, row(swarm).landed_sha) == ("refused", "")
+    assert "Take back what is red" in row(swarm).status_reason
+    checked = Event.objects.filter(swarm=swarm, kind="swarm.checked").count()
+    due_again(swarm)
+    ended(swarm)
+    assert Event.objects.filter(swarm=swarm, kind="swarm.checked").count() == checked
+
+
+def test_what_a_person_was_asked_about_is_looked_at_again_without_it(world: World, bare: Bare):
+    """The remote refuses what has one.txt in it."""
+    bare.hook("update", 'if git cat-file -e "$3:one.txt"; then echo "Not that."; exit 1; fi')
+    swarm = two_landed(world)
+    assert "Not that." in ended(swarm)[1]
+    assert row(swarm).status == "refused"
+    taken_back(world, swarm)
+    assert ended(swarm)[0] == "succeeded"
+    assert (row(swarm).status, bare.tip()) == ("landed", swarm.head_sha)
 
 
 def test_what_its_gate_refuses_leaves_the_end_as_it_was(world: World, bare: Bare, nudges: Nudges):
@@ -181,8 +208,7 @@ def test_an_open_pull_request_is_brought_up_to_date(world: World, shop: Bare, gi
     assert list(kinds.values_list("kind", flat=True)).count("publication.landed") == 2
 
 
-@pytest.mark.parametrize("how", ["merge", "squash"])
-@pytest.mark.parametrize("delete", [False, True], ids=["branch kept", "branch deleted"])
+@pytest.mark.parametrize(("how", "delete"), [("merge", True), ("squash", False)])
 def test_of_one_that_was_merged_another_takes_it_back(
     world: World, shop: Bare, github: Scripted, how: str, delete: bool
 ):
