@@ -196,7 +196,7 @@ def test_a_kill_in_the_middle_of_two_chains_is_mended(arena: Bench, kill: Kill):
 
 
 def test_a_merge_that_takes_long_keeps_its_lease(world: World, settings: Any, monkeypatch: Any):
-    settings.SWARM = settings.SWARM | {"LEASE_SECONDS": 4}
+    settings.SWARM = settings.SWARM | {"LEASE_SECONDS": 6}
     swarm = queue_of(world, "one")
     lease = Lease.objects.filter(name=f"merge:{swarm.pk}").values_list("expires_at", flat=True)
     real, refused, renewed = Session.merge, set[object](), []
