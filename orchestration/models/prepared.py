@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from django.db import connection
 from django.db.models import Model, QuerySet, sql
+from django.db.models.query import get_related_populators
 
+M = TypeVar("M", bound=Model)
+MOST_SHAPES = 64  # of one statement: a list has another length each time
 Shape = tuple[Any, ...]
 Converters = Mapping[int, tuple[Sequence[Callable[..., Any]], Any]]
 _FIRST = 2_000_000_011  # stand-ins are like no value that a statement has of its own, and fit every column
@@ -66,6 +69,8 @@ class _Prepared:
         if missing:
             names = ", ".join(sorted(missing))
             raise ValueError(f"The prepared statement makes no use of {names}, or changes it first.")
+        if len(self._statements) >= MOST_SHAPES:
+            self._statements.clear()
         return self._statements.setdefault(key, _Statement(text, placed, converters))
 
 
@@ -87,6 +92,45 @@ class PreparedRead(_Prepared):
         compiler = self._build(**values).query.get_compiler(connection=connection)
         text, parameters = compiler.as_sql()
         return text, parameters, compiler.get_converters([column for column, *_ in compiler.select])
+
+
+class PreparedRows(_Prepared, Generic[M]):
+    """`build` takes the values by name and returns a queryset; gives its rows as models, and what it selects with them
+    as theirs."""
+
+    def __init__(self, build: Callable[..., QuerySet[M]]) -> None:
+        super().__init__()
+        self._build = build
+
+    def __call__(self, **values: Any) -> list[M]:
+        statement, parameters = self._bound(values)
+        with connection.cursor() as cursor:
+            cursor.execute(statement.sql, parameters)
+            rows = cursor.fetchall()
+        return [self._made(_converted(row, statement.converters)) for row in rows]
+
+    def one(self, **values: Any) -> M:
+        """Raises the model's DoesNotExist."""
+        rows = self(**values)
+        if not rows:
+            raise self._model.DoesNotExist(f"There is no such {self._model.__name__}.")  # type: ignore[attr-defined]
+        return rows[0]
+
+    def _compile(self, values: Mapping[str, Any]) -> tuple[str, Sequence[Any], Converters]:
+        compiler = self._build(**values).query.get_compiler(connection=connection)
+        text, parameters = compiler.as_sql()
+        own = compiler.klass_info["select_fields"]
+        self._model: type[M] = compiler.klass_info["model"]
+        self._columns = slice(own[0], own[-1] + 1)
+        self._names = [column.target.attname for column, *_ in compiler.select[self._columns]]
+        self._related = get_related_populators(compiler.klass_info, compiler.select, connection.alias)  # type: ignore[call-arg]  # stubs are ahead
+        return text, parameters, compiler.get_converters([column for column, *_ in compiler.select])
+
+    def _made(self, row: Sequence[Any]) -> M:
+        made = self._model.from_db(connection.alias, self._names, row[self._columns])
+        for related in self._related:
+            related.populate(row, made)
+        return made
 
 
 class PreparedUpdate(_Prepared):

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from orchestration.adapters.secrets import clean
@@ -31,6 +31,7 @@ from orchestration.domain.steering import (
 )
 from orchestration.domain.texts import first_line
 from orchestration.models import Attempt, Question, Suspension, Swarm, User
+from orchestration.models.prepared import PreparedRows
 from orchestration.stages.rows import config_of
 from orchestration.stages.transition import Moves, Superseded, advance, moves, status_of
 
@@ -143,10 +144,12 @@ def _go_on(attempt: Attempt, together: Moves) -> None:
     together.advance(attempt.subtask, SubtaskStatus.PENDING, reason="", not_before=None, wait_reason="")
 
 
+_kept = PreparedRows(lambda attempt: Suspension.objects.filter(attempt=attempt))
+
+
 def resumption_of(attempt: Attempt) -> Resumption | None:
     """What its agent needs to go on; None where it begins."""
-    kept = Suspension.objects.filter(attempt=attempt).first()
-    question = attempt.question
+    kept, question = next(iter(_kept(attempt=attempt.pk)), None), attempt.question
     if kept is None or question is None:
         return None
     return Resumption(
@@ -168,16 +171,25 @@ def resumed(attempt: Attempt) -> dict[str, Any]:
     return {"waiting_since": None, "waited_ms": attempt.waited_ms + max(0, waited)}
 
 
+_unanswered = PreparedRows(
+    lambda now: Question.objects.filter(status=QuestionStatus.OPEN, expires_at__lte=now).select_related("swarm")
+)
+_stuck = PreparedRows(
+    lambda: (
+        Question.objects.exclude(status=QuestionStatus.OPEN)
+        .filter(askers__status=AttemptStatus.WAITING, askers__subtask__status=SubtaskStatus.WAITING)
+        .select_related("swarm")
+        .distinct()
+    )
+)
+
+
 def look_after_questions() -> None:
     """From the tick: what nobody answered in time, what nobody waits for, and an answer whose wake-up was lost."""
-    open_ = Question.objects.filter(status=QuestionStatus.OPEN).select_related("swarm")
-    for question in open_.filter(expires_at__lte=timezone.now()):
+    for question in _unanswered(now=timezone.now()):
         _expire(question)
     withdraw_unasked()
-    stuck = Question.objects.exclude(status=QuestionStatus.OPEN).filter(
-        askers__status=AttemptStatus.WAITING, askers__subtask__status=SubtaskStatus.WAITING
-    )
-    for question in stuck.select_related("swarm").distinct():
+    for question in _stuck():
         _wake_alone(question)
 
 
@@ -200,11 +212,18 @@ def _wake_alone(question: Question) -> None:
         logger.info("Whoever asked question %s was woken by somebody else.", question.public_id)
 
 
+def _nobody_asks() -> QuerySet[Question]:
+    waiting = Attempt.objects.filter(question=OuterRef("pk"), status__in=ATTEMPT_LIVE)
+    return Question.objects.filter(~Exists(waiting), status=QuestionStatus.OPEN).select_related("swarm")
+
+
+_all_unasked = PreparedRows(_nobody_asks)
+_unasked = PreparedRows(lambda swarm: _nobody_asks().filter(swarm=swarm))
+
+
 def withdraw_unasked(swarm: Swarm | None = None) -> None:
     """Whoever asked was cancelled meanwhile: nobody needs to answer."""
-    waiting = Attempt.objects.filter(question=OuterRef("pk"), status__in=ATTEMPT_LIVE)
-    rows = Question.objects.filter(~Exists(waiting), status=QuestionStatus.OPEN).select_related("swarm")
-    for question in rows.filter(swarm=swarm) if swarm else rows:
+    for question in _unasked(swarm=swarm.pk) if swarm else _all_unasked():
         advance(question.swarm, question, QuestionStatus.WITHDRAWN, reason=NOBODY_WAITS)
 
 

@@ -22,6 +22,7 @@ from orchestration.domain.policies import Rule
 from orchestration.domain.queueing import FOUND
 from orchestration.domain.states import GATE_LIVE, EntryStatus, GateStatus, SubtaskStatus
 from orchestration.models import GateRun, MergeEntry, Subtask, Swarm
+from orchestration.models.prepared import PreparedRows
 from orchestration.stages.gate import definition_of
 from orchestration.stages.landing import Conflicted, Laps, Link
 from orchestration.stages.leases import Held
@@ -56,11 +57,19 @@ class Writer:
         return found
 
 
+_left = PreparedRows(
+    lambda swarm: (
+        MergeEntry.objects.filter(swarm=swarm, status=EntryStatus.MERGING)
+        .select_related("subtask__swarm")
+        .order_by("chain_place")
+    )
+)
+
+
 def recover_left(writer: Writer, reason: str = "") -> None:
     """What a writer that died left, or a swap that failed: entries between intent and record."""
     swarm, store = writer.swarm, writer.store
-    left = swarm.merge_entries.select_related("subtask__swarm").filter(status=EntryStatus.MERGING)
-    entries, tip = list(left.order_by("chain_place")), store.tip(swarm.branch)
+    entries, tip = _left(swarm=swarm.pk), store.tip(swarm.branch)
     for entry in entries:
         there = bool(tip and store.contains(entry.intent_new) and store.is_ancestor(entry.intent_new, tip))
         if recover(intent_new=entry.intent_new, intended_is_in_history=there) is Recovery.LANDED:

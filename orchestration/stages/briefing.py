@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from orchestration.adapters import prompts
 from orchestration.adapters.git.store import BareRepository
@@ -17,7 +17,7 @@ from orchestration.domain.states import AttemptStatus, IterationStatus, SubtaskS
 from orchestration.domain.subplans import MAX_CHILDREN, MAX_DEPTH, SPLIT_FROM
 from orchestration.domain.trees import tree
 from orchestration.models import Delivery, Handoff, Subtask, Swarm
-from orchestration.models.prepared import PreparedRead
+from orchestration.models.prepared import PreparedRead, PreparedRows
 from orchestration.stages.rows import config_of
 from orchestration.stages.sharing import of_dependencies
 from orchestration.stages.standing import FAILURES, Standing
@@ -172,15 +172,14 @@ _done = PreparedRead(
         .values_list("pk")
     )
 )
+_handoffs = PreparedRows(lambda pks: Handoff.objects.filter(pk__in=pks).select_related("attempt__subtask", "parent"))
 
 
-def handoffs_for(subtask: Subtask) -> QuerySet[Handoff]:
+def handoffs_for(subtask: Subtask) -> list[Handoff]:
     """What the subtasks that it builds on handed off, and the parts of these."""
     needed = [pk for (pk,) in _needed(subtask=subtask.pk)]
-    if not needed:
-        return Handoff.objects.none()
-    done = Handoff.objects.filter(pk__in=[pk for (pk,) in _done(needed=needed)])
-    return done.select_related("attempt__subtask", "parent")
+    done = [pk for (pk,) in _done(needed=needed)] if needed else []
+    return _handoffs(pks=done) if done else []
 
 
 def outside_task(swarm: Swarm, subtask: Subtask, config: SwarmConfig, store: BareRepository, task: str) -> str:

@@ -28,12 +28,12 @@ from orchestration.domain.states import (
     SwarmStatus,
 )
 from orchestration.models import Attempt, Lease, Subtask, Swarm
-from orchestration.models.prepared import PreparedRead
+from orchestration.models.prepared import PreparedRead, PreparedRows, PreparedUpdate
 from orchestration.stages.accounting import pause_if_spent_up, steps_used_up
 from orchestration.stages.caching import recall, unasked
 from orchestration.stages.conflicts import paths_to_settle, to_settle
 from orchestration.stages.pending import Needed, Pending, needs_of, pending, read
-from orchestration.stages.rows import config_of
+from orchestration.stages.rows import config_of, swarm_row
 from orchestration.stages.splitting import Splits
 from orchestration.stages.standing import owes_a_last_word
 from orchestration.stages.transition import Moves, Superseded, advance, moves
@@ -57,6 +57,12 @@ _resting = PreparedRead(
         .values_list("subtask")
     )
 )
+_waits = PreparedUpdate(lambda pk, reason: (Subtask.objects.filter(pk=pk), {"wait_reason": reason}))
+_pending = PreparedRows(
+    lambda pks: (
+        Subtask.objects.select_for_update(no_key=True).filter(pk__in=pks, status=SubtaskStatus.PENDING).order_by("pk")
+    )
+)
 _statuses = PreparedRead(lambda subtask: Attempt.objects.filter(subtask=subtask).order_by().values_list("status"))
 _places = PreparedRead(
     lambda: (
@@ -75,7 +81,7 @@ def dispatch(swarm_id: int) -> None:
     recall(swarm_id)
     with transaction.atomic():
         _one_at_a_time()
-        swarm = Swarm.objects.select_related("repository").get(pk=swarm_id)
+        swarm = swarm_row(swarm_id)
         if swarm.status == SwarmStatus.RUNNING and not pause_if_spent_up(swarm):
             _dispatch(swarm)
 
@@ -166,18 +172,27 @@ def _ready() -> QuerySet[Subtask]:
 def _held(swarms: Iterable[Swarm], conflicts: Mapping[int, Sequence[str]]) -> dict[int, tuple[Held, ...]]:
     """What is being changed in each swarm: by an agent, or by a commit that has not landed yet. Of conflicts that are
     being settled, exactly the files."""
-    works = Q(status__in=HOLDS_SCOPE) | Q(pk__in=_rests_with_changes(swarms))
-    rows = Subtask.objects.filter(works, swarm__in=swarms, kind="change").order_by("swarm", "pk")
-    columns = rows.values_list("swarm", "pk", "name", "scope")
-    held = ((swarm, Held(name, tuple(conflicts.get(pk, scope)))) for swarm, pk, name, scope in columns)
+    rows = _changing(swarms=[one.pk for one in swarms])
+    held = ((swarm, Held(name, tuple(conflicts.get(pk, scope)))) for swarm, pk, name, scope in rows)
     return {swarm: tuple(one for _, one in each) for swarm, each in groupby(held, key=itemgetter(0))}
 
 
-def _rests_with_changes(swarms: Iterable[Swarm]) -> QuerySet[Attempt, int]:
+def _rests_with_changes(swarms: Collection[int]) -> QuerySet[Attempt, int]:
     """Subtasks whose agent waits for a person with changed files: what others land there meanwhile would only break
     its work. One that has changed nothing would keep everybody out for as long as a person takes, for nothing."""
     resting = Attempt.objects.filter(status=AttemptStatus.WAITING, subtask__swarm__in=swarms)
     return resting.exclude(head_sha=F("base_sha")).order_by().values_list("subtask", flat=True)
+
+
+_changing = PreparedRead(
+    lambda swarms: (
+        Subtask.objects.filter(
+            Q(status__in=HOLDS_SCOPE) | Q(pk__in=_rests_with_changes(swarms)), swarm__in=swarms, kind="change"
+        )
+        .order_by("swarm", "pk")
+        .values_list("swarm", "pk", "name", "scope")
+    )
+)
 
 
 def _waiting(
@@ -220,8 +235,7 @@ def _is_news(row: Pending, decision: Decision) -> bool:
 
 def _lock(swarm: Swarm, subtasks: Collection[int]) -> dict[int, Subtask]:
     """In the order in which a cancel locks them, whatever the order of the decisions is."""
-    pending = Subtask.objects.filter(pk__in=list(subtasks), status=SubtaskStatus.PENDING).order_by("pk")
-    rows = {row.pk: row for row in pending.select_for_update(no_key=True)}
+    rows = {row.pk: row for row in _pending(pks=list(subtasks))}
     if len(rows) < len(subtasks):
         raise Superseded("A subtask was cancelled or changed in this moment.")
     for row in rows.values():
@@ -234,7 +248,7 @@ def _apply(row: Subtask, decision: Decision, together: Moves) -> None:
         case Start(remark=remark):
             _start(row, remark, together)
         case Wait(reason=reason):
-            Subtask.objects.filter(pk=row.pk).update(wait_reason=reason)
+            _waits(pk=row.pk, reason=reason)
         case Block(reason=reason):
             for attempt in row.attempts.filter(status=AttemptStatus.WAITING):
                 together.advance(attempt, AttemptStatus.CANCELLED, reason=reason)

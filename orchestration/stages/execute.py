@@ -38,7 +38,7 @@ from orchestration.stages.inspection import Inspection
 from orchestration.stages.leases import heartbeat, lease_end, new_token, release_connection
 from orchestration.stages.reporting import AttemptReport
 from orchestration.stages.resolution import Settling, role_of, settling_of
-from orchestration.stages.rows import config_of, endpoint_for, store_of
+from orchestration.stages.rows import attempt_row, config_of, endpoint_for, store_of
 from orchestration.stages.splitting import proposal_problems
 from orchestration.stages.tell import Ear
 from orchestration.stages.transition import Superseded, moves
@@ -49,9 +49,7 @@ CHECK_TIMEOUT_S = 300.0
 
 def execute(attempt_id: int) -> None:
     """Does nothing where the attempt is not there to be taken: somebody else has it, or it was cancelled."""
-    attempt = Attempt.objects.select_related("subtask__swarm__repository", "subtask__swarm__endpoint").get(
-        pk=attempt_id
-    )
+    attempt = attempt_row(attempt_id)
     resumption = ask.resumption_of(attempt)
     if not _claim(attempt):
         return

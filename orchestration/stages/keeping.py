@@ -14,6 +14,7 @@ from orchestration.adapters.secrets import clean, redactor
 from orchestration.domain.errors import AdapterError, InvalidInput
 from orchestration.domain.handoffs import CheckResult
 from orchestration.models import Artifact, Attempt, Step, Swarm
+from orchestration.models.prepared import PreparedRows
 from orchestration.stages.transition import moves
 
 logger = logging.getLogger(__name__)
@@ -63,8 +64,11 @@ def keep_transcript(attempt: Attempt) -> None:
         _keep(attempt.subtask.swarm, attempt, type_=TRANSCRIPT, name=name, text=text, mime=LINES)
 
 
+_steps = PreparedRows(lambda attempt: Step.objects.filter(attempt=attempt).order_by("number"))
+
+
 def _lines(attempt: Attempt) -> Iterator[str]:
-    for step in Step.objects.filter(attempt=attempt).order_by("number"):
+    for step in _steps(attempt=attempt.pk):
         told = {"number": step.number, "turn": step.turn, "at": step.at.isoformat(), "text": step.text}
         if step.tool:
             told |= {"tool": step.tool, "arguments": step.arguments, "ok": step.ok, "ms": step.duration_ms}

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
@@ -18,6 +19,7 @@ from django.utils import timezone
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.models import Attempt, GateRun, Lease, PlanIteration
+from orchestration.models.prepared import PreparedRead, PreparedUpdate
 
 logger = logging.getLogger(__name__)
 NOT_OURS = "It was cancelled or taken over by another worker."
@@ -32,6 +34,25 @@ def new_token() -> str:
     return secrets.token_hex(16)
 
 
+def _valid(name: str, token: str, now: datetime) -> QuerySet[Lease]:
+    return Lease.objects.filter(name=name, token=token, expires_at__gt=now)
+
+
+def _claimed(name: str, now: datetime, until: datetime, **by: str) -> tuple[QuerySet[Lease], dict[str, Any]]:
+    free = Lease.objects.filter(Q(token="") | Q(expires_at__lte=now), name=name)
+    return free, {**by, "fence": F("fence") + 1, "expires_at": until}
+
+
+_held = PreparedRead(lambda **mine: _valid(**mine).values_list("pk"))
+_locked = PreparedRead(lambda **mine: _valid(**mine).select_for_update().values_list("pk"))
+_renew = PreparedUpdate(lambda until, **mine: (_valid(**mine), {"expires_at": until}))
+_claim = PreparedUpdate(_claimed)
+_fence = PreparedRead(lambda name: Lease.objects.filter(name=name).values_list("fence"))
+_give_back = PreparedUpdate(
+    lambda name, token: (Lease.objects.filter(name=name, token=token), {"token": "", "expires_at": None})
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """A named lease that is ours; `fence` is higher than every earlier holder's."""
@@ -42,17 +63,13 @@ class Held:
 
     def confirm(self) -> bool:
         """Inside a transaction: still ours, and locked against a takeover until the commit."""
-        held = Lease.objects.select_for_update().filter(name=self.name, token=self.token)
-        return held.filter(expires_at__gt=timezone.now()).exists()
+        return bool(_locked(name=self.name, token=self.token, now=timezone.now()))
 
     def renew(self) -> bool:
-        return self._mine().update(expires_at=lease_end()) == 1
+        return _renew(name=self.name, token=self.token, now=timezone.now(), until=lease_end()) == 1
 
     def lasts(self) -> bool:
-        return self._mine().exists()
-
-    def _mine(self) -> QuerySet[Lease]:
-        return Lease.objects.filter(name=self.name, token=self.token, expires_at__gt=timezone.now())
+        return bool(_held(name=self.name, token=self.token, now=timezone.now()))
 
 
 @contextmanager
@@ -63,7 +80,7 @@ def hold(name: str, holder: str = "") -> Iterator[Held | None]:
         yield held
     finally:
         if held:
-            Lease.objects.filter(name=name, token=held.token).update(token="", expires_at=None)
+            _give_back(name=name, token=held.token)
 
 
 def withdraw(name: str) -> None:
@@ -74,11 +91,12 @@ def withdraw(name: str) -> None:
 def take(name: str, holder: str = "") -> Held | None:
     """None where somebody has it. The first to ask for a name makes its row."""
     token = new_token()
-    if not _claim(name, token, holder):
+    if not _is_free(name, token, holder):
         _, is_new = Lease.objects.get_or_create(name=name)
-        if not is_new or not _claim(name, token, holder):
+        if not is_new or not _is_free(name, token, holder):
             return None
-    return Held(name, token, Lease.objects.values_list("fence", flat=True).get(name=name))
+    [(fence,)] = _fence(name=name)
+    return Held(name, token, fence)
 
 
 def share(name: str, holder: str, seconds: float) -> None:
@@ -89,9 +107,9 @@ def share(name: str, holder: str, seconds: float) -> None:
         ours.update(expires_at=until)
 
 
-def _claim(name: str, token: str, holder: str) -> bool:
-    free = Lease.objects.filter(name=name).filter(Q(token="") | Q(expires_at__lte=timezone.now()))
-    return free.update(token=token, holder=holder, fence=F("fence") + 1, expires_at=lease_end()) == 1
+def _is_free(name: str, token: str, holder: str) -> bool:
+    """And from here on ours."""
+    return _claim(name=name, token=token, holder=holder, now=timezone.now(), until=lease_end()) == 1
 
 
 def release_connection() -> None:

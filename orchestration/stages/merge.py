@@ -16,6 +16,7 @@ from orchestration.domain.merging import BATCH, CHAIN, FAILURES_IN_A_ROW, in_ord
 from orchestration.domain.policies import read_policies
 from orchestration.domain.states import SwarmStatus
 from orchestration.models import MergeEntry, Swarm
+from orchestration.models.prepared import PreparedRows
 from orchestration.stages.after import look_after
 from orchestration.stages.branch import Writer, cancel, conflict, land, put_aside, recover_left, reject
 from orchestration.stages.gated import News, look, news
@@ -23,7 +24,7 @@ from orchestration.stages.landing import Conflicted, Unfaithful, begin
 from orchestration.stages.leases import Held, heartbeat, hold
 from orchestration.stages.maintain import count_locks
 from orchestration.stages.queueing import is_waiting, waiting
-from orchestration.stages.rows import gate_mode, store_of
+from orchestration.stages.rows import gate_mode, store_of, swarm_row
 from orchestration.stages.transition import Superseded, status_of
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ NOTHING: News = ()
 
 def merge(swarm_id: int) -> None:
     """Drains the swarm's queue. Does nothing where another writer holds the branch: it drains for us."""
-    swarm = Swarm.objects.select_related("repository").get(pk=swarm_id)
+    swarm = swarm_row(swarm_id)
     gated, seen = gate_mode(swarm) is GateMode.GATED, NOTHING
     while (there := news(swarm) if gated else _waiting(swarm)) and there != seen:
         with hold(f"merge:{swarm.pk}") as lease:
@@ -67,11 +68,16 @@ def _drain(swarm: Swarm, lease: Held, *, gated: bool) -> News:
     return NOTHING
 
 
+_entries = PreparedRows(
+    lambda pks: MergeEntry.objects.filter(pk__in=pks).select_related("subtask", "attempt__handoff").order_by()
+)
+
+
 def _batch(swarm: Swarm) -> list[MergeEntry]:
     """Who is to be merged next, in order; what came back to the queue of a cancelled swarm is not."""
     swarm.refresh_from_db(fields=["status", "status_reason"])
     chosen = in_order(waiting(swarm))[:BATCH]
-    entries = MergeEntry.objects.select_related("subtask", "attempt__handoff").in_bulk(chosen)
+    entries = {entry.pk: entry for entry in _entries(pks=chosen)} if chosen else {}
     for entry in entries.values():
         entry.swarm = entry.subtask.swarm = swarm
     return [entries[pk] for pk in chosen if pk in entries]

@@ -36,7 +36,7 @@ from orchestration.stages import iterate
 from orchestration.stages.accounting import nothing_begins
 from orchestration.stages.leases import heartbeat
 from orchestration.stages.prepare import prepare
-from orchestration.stages.rows import config_of, status_by_name
+from orchestration.stages.rows import config_of, status_by_name, swarm_row
 from orchestration.stages.standing import Standing
 from orchestration.stages.transition import Moves, Superseded, moves, status_of
 
@@ -47,7 +47,7 @@ TAKEN = "A name of this plan was given to another subtask in the same moment."
 
 def plan(swarm_id: int) -> None:
     """Does nothing where no planning is due, or another iteration runs."""
-    swarm = Swarm.objects.select_related("repository", "endpoint").get(pk=swarm_id)
+    swarm = swarm_row(swarm_id)
     if not _is_due(swarm) or _at_limit(swarm):
         return
     iteration = iterate.claim(Standing(swarm), lambda: _is_still_due(swarm))

@@ -10,10 +10,28 @@ from orchestration.domain.conversation import Endpoint
 from orchestration.domain.endpoints import ModelRole, for_role
 from orchestration.domain.gating import GateMode
 from orchestration.domain.states import SubtaskStatus
-from orchestration.models import ModelEndpoint, Repository, Subtask, Swarm
-from orchestration.models.prepared import PreparedRead
+from orchestration.models import Attempt, ModelEndpoint, Repository, Subtask, Swarm
+from orchestration.models.prepared import PreparedRead, PreparedRows
 
 LOOPBACK = ("127.", "localhost", "[::1]")
+
+
+_swarm = PreparedRows(lambda pk: Swarm.objects.filter(pk=pk).select_related("repository", "endpoint"))
+
+
+def swarm_row(pk: int) -> Swarm:
+    """With its repository and its endpoint. Raises Swarm.DoesNotExist."""
+    return _swarm.one(pk=pk)
+
+
+_attempt = PreparedRows(
+    lambda pk: Attempt.objects.filter(pk=pk).select_related("subtask__swarm__repository", "subtask__swarm__endpoint")
+)
+
+
+def attempt_row(pk: int) -> Attempt:
+    """With all that it stands in. Raises Attempt.DoesNotExist."""
+    return _attempt.one(pk=pk)
 
 
 def config_of(swarm: Swarm) -> SwarmConfig:
@@ -51,6 +69,9 @@ def key_name(row: ModelEndpoint | Repository) -> str:
     return f"{'endpoint' if isinstance(row, ModelEndpoint) else 'repository'}-{row.public_id}"
 
 
+_others = PreparedRows(
+    lambda team, own: ModelEndpoint.objects.filter(team=team, enabled=True, is_demo=False).exclude(pk=own)
+)
 _key_names = PreparedRead(lambda: ModelEndpoint.objects.order_by().values_list("key_env"))
 
 
@@ -58,8 +79,8 @@ def endpoint_for(swarm: Swarm, role: ModelRole) -> Endpoint:
     """Whom this role of the swarm asks, and who stands behind it: never the demo's model beside real ones."""
     config, own = config_of(swarm), swarm.endpoint
     watch(name for (name,) in _key_names())
-    rows = ModelEndpoint.objects.filter(team_id=own.team_id, enabled=True, is_demo=False).exclude(pk=own.pk)
-    others = [] if own.is_demo else [endpoint_of(row, config) for row in rows]
+    rows = [] if own.is_demo else _others(team=own.team_id, own=own.pk)
+    others = [endpoint_of(row, config) for row in rows]
     return for_role(endpoint_of(own, config), others, role, pinned=config.model is not None)
 
 

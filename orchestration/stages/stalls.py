@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from orchestration.domain.merging import STALLED_S
 from orchestration.domain.states import EntryStatus, GateStatus
 from orchestration.models import GateRun, Lease, MergeEntry, Swarm
+from orchestration.models.prepared import PreparedRows
 from orchestration.stages.transition import note
 
 WAITING = (EntryStatus.QUEUED, EntryStatus.MERGING)
 BEING_LANDED = frozenset({EntryStatus.MERGING.value, EntryStatus.GATING.value})
 
 
+def _long_waiting(before: datetime) -> QuerySet[Swarm]:
+    waiting = MergeEntry.objects.filter(status__in=WAITING, enqueued_at__lt=before).values("swarm")
+    gated = GateRun.objects.filter(status=GateStatus.RUNNING).values("swarm")  # its checks take as long as they take
+    return Swarm.objects.filter(pk__in=waiting).exclude(pk__in=gated)
+
+
+_waiting_since = PreparedRows(_long_waiting)
+
+
 def tell_of_stalls() -> None:
     """Once for each stall: it ends with the next landing."""
     before = timezone.now() - timedelta(seconds=STALLED_S)
-    waiting = MergeEntry.objects.filter(status__in=WAITING, enqueued_at__lt=before).values("swarm")
-    gated = GateRun.objects.filter(status=GateStatus.RUNNING).values("swarm")  # its checks take as long as they take
-    for swarm in Swarm.objects.filter(pk__in=waiting).exclude(pk__in=gated):
+    for swarm in _waiting_since(before=before):
         since = _standing_since(swarm)
         told = swarm.events.filter(kind="swarm.noted", facts__stands_since=since.isoformat())
         if since < before and not told.exists():

@@ -22,7 +22,7 @@ from orchestration.domain.states import (
 from orchestration.domain.steering import message_told, said
 from orchestration.domain.texts import first_line
 from orchestration.models import Attempt, Delivery, Message, PlanIteration, Subtask, Swarm, User
-from orchestration.models.prepared import PreparedRead
+from orchestration.models.prepared import PreparedRead, PreparedRows
 from orchestration.stages.family import descendants
 from orchestration.stages.leases import release_connection
 from orchestration.stages.transition import Moves, Superseded, moves, status_of
@@ -205,11 +205,17 @@ class Ear:
         together.advance(row, to, **fields)
 
 
+def _unheard_anywhere() -> QuerySet[Swarm]:
+    rows = Delivery.objects.filter(_for_nobody(), status=DeliveryStatus.WAITING)
+    return Swarm.objects.filter(pk__in=rows.order_by().values("message__swarm"))
+
+
+_with_unheard = PreparedRows(_unheard_anywhere)
+
+
 def expire_unheard() -> None:
     """What waits for somebody who will not come any more."""
-    rows = Delivery.objects.filter(_for_nobody(), status=DeliveryStatus.WAITING)
-    swarms = Swarm.objects.filter(pk__in=rows.order_by().values("message__swarm"))
-    for swarm in swarms:
+    for swarm in _with_unheard():
         expire_in(swarm)
 
 

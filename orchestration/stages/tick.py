@@ -37,6 +37,7 @@ from orchestration.models import (
     Subtask,
     Swarm,
 )
+from orchestration.models.prepared import PreparedRows
 from orchestration.stages import leases
 from orchestration.stages.accounting import free_reservations
 from orchestration.stages.ask import look_after_questions
@@ -56,25 +57,38 @@ WORKERS = "Celery's worker processes"  # its holder where there is no embedded e
 WORKERS_SECONDS = 30.0  # beat sends a tick every five
 
 
+def _attempts() -> QuerySet[Attempt]:
+    return Attempt.objects.filter(status=AttemptStatus.RUNNING).select_related("subtask__swarm__repository")
+
+
+def _iterations() -> QuerySet[PlanIteration]:
+    return PlanIteration.objects.filter(status=IterationStatus.RUNNING).select_related("swarm")
+
+
+def _running_gates() -> QuerySet[GateRun]:
+    return GateRun.objects.filter(status=GateStatus.RUNNING).select_related("swarm")
+
+
+_expired = PreparedRows(lambda now: _attempts().filter(lease_expires_at__lt=now))
+_expired_iterations = PreparedRows(lambda now: _iterations().filter(lease_expires_at__lt=now))
+_expired_gates = PreparedRows(lambda now: _running_gates().filter(lease_expires_at__lt=now))
+
+
 def tick() -> None:
     """Harmless however often it runs, and wherever."""
-    for attempt in _attempts().filter(lease_expires_at__lt=timezone.now()):
+    now = timezone.now()
+    for attempt in _expired(now=now):
         _give_up(attempt)
-    expired = PlanIteration.objects.select_related("swarm").filter(lease_expires_at__lt=timezone.now())
-    for iteration in expired.filter(status=IterationStatus.RUNNING):
+    for iteration in _expired_iterations(now=now):
         advance(iteration.swarm, iteration, IterationStatus.LOST, reason=GONE)
-    _lose_gates(GateRun.objects.filter(lease_expires_at__lt=timezone.now()))
+    for run in _expired_gates(now=now):
+        lose_gate(run)
     free_reservations()
     forget_expired()
     look_after_questions()
     expire_unheard()
     tell_of_stalls()
     _nudge()
-
-
-def _lose_gates(running: QuerySet[GateRun]) -> None:
-    for run in running.filter(status=GateStatus.RUNNING).select_related("swarm"):
-        lose_gate(run)
 
 
 def tick_of_many() -> None:
@@ -88,9 +102,10 @@ def take_over() -> None:
     Lease.objects.exclude(name=ENGINE).update(token="", expires_at=None)
     for attempt in _attempts():
         _give_up(attempt)
-    for iteration in PlanIteration.objects.select_related("swarm").filter(status=IterationStatus.RUNNING):
+    for iteration in _iterations():
         advance(iteration.swarm, iteration, IterationStatus.LOST, reason=GONE)
-    _lose_gates(GateRun.objects.all())
+    for run in _running_gates():
+        lose_gate(run)
     free_reservations()
     _nudge()
 
@@ -101,10 +116,6 @@ def _give_up(attempt: Attempt) -> None:
         lose(attempt, GONE)
     except SwarmsiteError:
         logger.exception("Attempt %s could not be given up.", attempt.public_id)
-
-
-def _attempts() -> QuerySet[Attempt]:
-    return Attempt.objects.filter(status=AttemptStatus.RUNNING).select_related("subtask__swarm__repository")
 
 
 def _nudge() -> None:

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from orchestration.models import Attempt, Event, ModelCall, Step, Subtask, Swarm
-from orchestration.models.prepared import PreparedRead, PreparedUpdate, insert
+from orchestration.models.prepared import MOST_SHAPES, PreparedRead, PreparedRows, PreparedUpdate, insert
 from tests.factories import make_attempt, make_subtask, make_swarm
 
 pytestmark = pytest.mark.django_db
@@ -100,6 +100,45 @@ def test_an_update_changes_the_rows_it_names_and_says_how_many():
     assert (mine.doing, mine.last_sign_at) == ("it's 2.5; --", now)
     other.refresh_from_db()
     assert (other.steps, other.doing) == (0, "")
+
+
+def test_rows_come_as_models_with_what_was_selected_with_them():
+    swarm = make_swarm(config={"slots": 3}, cost_usd=Decimal("1.25"))
+    whole = make_subtask(swarm, name="whole", scope=["a/*"])
+    part = make_subtask(swarm, name="part", parent=whole)
+    read = PreparedRows(
+        lambda swarm: Subtask.objects.filter(swarm=swarm).select_related("swarm__repository", "parent").order_by("pk")
+    )
+    read(swarm=swarm.pk + 1)
+    with CaptureQueriesContext(connection) as asked:
+        rows = read(swarm=swarm.pk)
+        assert [(row.name, row.parent and row.parent.name) for row in rows] == [("whole", None), ("part", "whole")]
+        assert rows[0].swarm.repository.name == swarm.repository.name
+        assert (rows[0].swarm.config, rows[0].swarm.cost_usd) == ({"slots": 3}, Decimal("1.25"))
+    assert len(asked) == 1
+    assert rows == [whole, part]
+    for row in rows:
+        fresh = Subtask.objects.get(pk=row.pk)
+        assert all(getattr(row, one.attname) == getattr(fresh, one.attname) for one in Subtask._meta.concrete_fields)
+    rows[1].name = "renamed"
+    rows[1].save()
+    assert Subtask.objects.filter(parent=whole, name="renamed").exists()
+
+
+def test_a_row_that_is_not_there_is_told_as_django_does():
+    read = PreparedRows(lambda pk: Swarm.objects.filter(pk=pk).select_related("repository"))
+    swarm = make_swarm()
+    assert read.one(pk=swarm.pk) == swarm
+    with pytest.raises(Swarm.DoesNotExist, match=r"There is no such Swarm\."):
+        read.one(pk=swarm.pk + 1)
+
+
+def test_lists_of_every_length_do_not_fill_the_memory():
+    rows = [make_subtask(make_swarm()).pk]
+    these = PreparedRead(lambda pks: Subtask.objects.filter(pk__in=pks).values_list("pk"))
+    for length in range(1, 3 * MOST_SHAPES):
+        assert these(pks=rows * length) == [(rows[0],)]
+    assert len(these._statements) <= MOST_SHAPES
 
 
 def test_what_a_statement_does_not_use_is_a_mistake_that_is_told():
