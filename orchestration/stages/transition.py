@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 
 from orchestration.adapters import live, queue
@@ -50,6 +51,7 @@ from orchestration.models import (
 )
 from orchestration.models.prepared import PreparedRead, PreparedUpdate, insert
 
+PLAIN = (str, int, datetime)  # what a prepared statement takes
 MAX_FACT = 1000  # characters of people's and agents' words in an event
 Row = Swarm | Subtask | Attempt | MergeEntry | GateRun | Publication | PlanIteration | Delivery | Question
 
@@ -86,10 +88,7 @@ class Moves:
         old, reason = status_of(row), clean(reason)
         require(old, to)
         fields = clean(fields) | {"status": to.value, "status_reason": reason} | _ending(row, to)
-        rows = type(row)._default_manager.filter(pk=row.pk, status=old.value)  # noqa: SLF001 - Django's own name
-        if lease is not None:
-            rows = rows.filter(Q(("lease_token", lease)))
-        if rows.update(**fields) != 1:
+        if _change(row, old, lease, fields) != 1:
             raise Superseded(f"{row} is no longer {old}.")
         for name, value in fields.items():
             setattr(row, name, value)
@@ -135,6 +134,23 @@ class Moves:
             _tell(self._swarm.public_id, last, tuple(self._nudges))
 
         transaction.on_commit(tell, robust=True)
+
+
+def _change(row: Row, old: Status, lease: str | None, fields: dict[str, Any]) -> int:
+    held = {} if lease is None else {"lease_token": lease}
+    if all(value is None or type(value) in PLAIN for value in fields.values()):
+        found = {f"at_{name}": value for name, value in {"pk": row.pk, "status": old.value, **held}.items()}
+        return _changes[type(row)](**found, **fields)
+    return type(row)._default_manager.filter(pk=row.pk, status=old.value, **held).update(**fields)  # noqa: SLF001 - Django's own
+
+
+def _changed(model: type[models.Model], values: dict[str, Any]) -> tuple[models.QuerySet[Any], dict[str, Any]]:
+    found = {name.removeprefix("at_"): value for name, value in values.items() if name.startswith("at_")}
+    written = {name: value for name, value in values.items() if not name.startswith("at_")}
+    return model._default_manager.filter(**found), written  # noqa: SLF001 - Django's own name
+
+
+_changes = {model: PreparedUpdate(lambda model=model, **values: _changed(model, values)) for model in _KIND}
 
 
 @contextmanager
