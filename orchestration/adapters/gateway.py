@@ -141,7 +141,7 @@ class Gateway:
         """
         cancellation.check()
         secrets.watch(one.key_env for one in (endpoint, *endpoint.alternatives))
-        messages = [secrets.clean_message(message) for message in messages]
+        messages = secrets.clean_messages(messages)
         progress = Progress(listening=listener is not None and listener.wanted())
 
         def encode(to: Endpoint) -> bytes:

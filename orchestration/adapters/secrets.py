@@ -61,8 +61,12 @@ def clean(value: Any) -> Any:
     return redactor().value(storable(value))
 
 
-def clean_message(message: Message) -> Message:
+def clean_messages(messages: Iterable[Message]) -> list[Message]:
     all_of = redactor()
+    return [_clean_message(one, all_of) for one in messages]
+
+
+def _clean_message(message: Message, all_of: Redactor) -> Message:
     text, calls = all_of.text(message.text), _clean_calls(message.tool_calls, all_of)
     images = tuple(replace(one, data=all_of.text(one.data)) for one in message.images)
     if (text, calls, images) == (message.text, message.tool_calls, message.images):

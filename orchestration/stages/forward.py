@@ -21,7 +21,7 @@ from django.utils import timezone
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import RetryPolicy, get_gateway
 from orchestration.adapters.llm.failures import RequestRefused
-from orchestration.adapters.secrets import clean_message
+from orchestration.adapters.secrets import clean_messages
 from orchestration.adapters.serving.access import GatewayAccess
 from orchestration.adapters.serving.application import Application
 from orchestration.adapters.serving.server import serving
@@ -146,7 +146,7 @@ class Line:
 
     def _fitted(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Sequence[Message]:
         """An agent that does not know the model's window keeps its instruction and its latest turns."""
-        clean = [clean_message(one) for one in messages]  # before it is cut: half a secret would not be known
+        clean = clean_messages(messages)  # before it is cut: half a secret would not be known
         return get_gateway().fitted(self._endpoint, clean, tools)
 
     def _complete(self, question: Question, hung_up: Cancellation, on_sent: Callable[[], None]) -> Reply:

@@ -61,13 +61,13 @@ def test_what_comes_changes_and_goes_in_the_environment_is_seen_at_once(monkeypa
 def test_a_message_without_a_secret_is_not_copied(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SWARM_LATE_TOKEN", "first-of-its-values")
     innocent = Message("assistant", "text", (ToolCall("1", "bash", "{}"),))
-    assert secrets.clean_message(innocent) is innocent
+    assert secrets.clean_messages([innocent])[0] is innocent
     for guilty in (
         Message("assistant", "a first-of-its-values b"),
         Message("assistant", "", (ToolCall("1", "bash", '{"command": "first-of-its-values"}'),)),
         Message("assistant", "", (ToolCall("1", "first-of-its-values", "{}"),)),
     ):
-        assert "first-of-its-values" not in str(secrets.clean_message(guilty))
+        assert "first-of-its-values" not in str(secrets.clean_messages([innocent, guilty]))
 
 
 def test_the_key_of_the_data_directory_is_one_too(settings):
