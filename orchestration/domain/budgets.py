@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 
 from orchestration.domain.conversation import MILLION, Endpoint, Message, ToolSpec, estimate_tokens
 
@@ -138,5 +139,9 @@ def ask_of(endpoint: Endpoint, messages: Sequence[Message], tools: Sequence[Tool
 def _request_tokens(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
     said = sum(estimate_tokens(message.text) + MESSAGE_TOKENS for message in messages)
     called = sum(estimate_tokens(call.name + call.arguments) for message in messages for call in message.tool_calls)
-    offered = sum(estimate_tokens(f"{tool.name}{tool.description}{tool.parameters}") for tool in tools)
-    return said + called + offered
+    return said + called + sum(map(_tool_tokens, tools))
+
+
+@lru_cache(maxsize=1024)  # the same ones are offered with every call
+def _tool_tokens(tool: ToolSpec) -> int:
+    return estimate_tokens(f"{tool.name}{tool.description}{tool.parameters}")

@@ -11,6 +11,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import takewhile
 
 from orchestration.domain.conversation import Message, Role, ToolCall, ToolSpec, parse_arguments
@@ -36,7 +37,7 @@ def tokens(messages: Iterable[Message]) -> int:
 
 
 def tool_tokens(tools: Iterable[ToolSpec]) -> int:
-    return sum(_of(f"{tool.name}{tool.description}{tool.parameters}") for tool in tools)
+    return sum(map(_of_tool, tools))
 
 
 def fit(messages: Sequence[Message], most: int) -> list[Message]:
@@ -48,6 +49,11 @@ def fit(messages: Sequence[Message], most: int) -> list[Message]:
     for turn in _turns(messages[len(head) :]):
         history.add(turn)
     return history.messages()
+
+
+@lru_cache(maxsize=1024)  # the same ones are offered with every call
+def _of_tool(tool: ToolSpec) -> int:
+    return _of(f"{tool.name}{tool.description}{tool.parameters}")
 
 
 def _of(text: str) -> int:

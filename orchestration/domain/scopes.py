@@ -71,7 +71,11 @@ def _name(name: str) -> str:
 
 
 def _names_meet(one: str, other: str) -> bool:
-    return one == other or _meet(one, other, "*", _characters_meet)
+    return one == other or (_is_pattern(one, other) and _meet(one, other, "*", _characters_meet))
+
+
+def _is_pattern(*names: str) -> bool:
+    return any("*" in name or "?" in name for name in names)
 
 
 def _characters_meet(one: str, other: str) -> bool:
