@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from typing import Any
 
 from django.db.backends.sqlite3 import base
@@ -28,10 +29,20 @@ def turn_of(database: str) -> threading.Lock:
 os.register_at_fork(after_in_child=_turns.clear)  # nobody gives back what another process's thread has taken
 
 
+@lru_cache(maxsize=1024)
+def _with_marks(query: str) -> str:
+    """The same few statements come again and again."""
+    return str(base.FORMAT_QMARK_REGEX.sub("?", query).replace("%%", "%"))
+
+
 class _Cursor(base.SQLiteCursorWrapper):
     """A write outside of a transaction is one of its own and takes its turn as well."""
 
     alone: Callable[[], AbstractContextManager[None]]
+
+    @override
+    def convert_query(self, query: str, *, param_names: Any = None) -> str:
+        return super().convert_query(query, param_names=param_names) if param_names else _with_marks(query)
 
     @override
     def execute(self, query: str, params: Any = None) -> Any:
