@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from django.conf import settings
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import Gateway, RetryPolicy
+from orchestration.adapters.llm.pool import PUBLIC_ONLY, ManyPools
 from orchestration.demo.service import Answer, ScriptedService
 from orchestration.domain.conversation import Endpoint, Message, Reply
 from orchestration.domain.errors import AdapterError
@@ -83,9 +85,14 @@ def test_what_the_name_means_a_moment_later_is_not_asked(bench: Bench, resolves:
     assert left == ["127.0.0.9"]  # looked up once
 
 
-def test_connections_are_kept(bench: Bench, resolves: Any, monkeypatch: pytest.MonkeyPatch):
+async def test_connections_are_kept_for_one_name_alone(bench: Bench, resolves: Any, monkeypatch: pytest.MonkeyPatch):
+    """The certificate was checked for that name: another one at the same address gets a connection of its own."""
+    monkeypatch.setitem(settings.SWARM, "ALLOWED_HOSTS_OUT", ("127.0.0.1",))
     resolves("127.0.0.1")
-    monkeypatch.setitem(settings.SWARM, "ALLOWED_HOSTS_OUT", ("models.test",))
-    for _ in range(3):
-        bench.ask(vouched=False)
-    assert len(bench.service.connections) == 1
+    transport = ManyPools()
+    async with httpx.AsyncClient(transport=transport, timeout=60) as client:
+        for host in ("models.test", "127.0.0.1", "models.test"):
+            address = f"http://{host}:{bench.service.port}/v1/models"
+            assert (await client.get(address, extensions={PUBLIC_ONLY: True})).is_success
+        assert list(transport._pinned) == ["models.test", "127.0.0.1"]
+        assert len(bench.service.connections) == 2

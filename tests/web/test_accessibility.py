@@ -86,7 +86,7 @@ def models_of(house: House) -> list[str]:
     house.repository.merge_policies = [["docs/**", "union"], ["a.lock", "regenerate", "make " + "x" * 90]]
     house.repository.save()
     edit = f"/repositories/{house.repository.public_id}/edit/"
-    return ["/models/", "/models/new/", f"/models/{model.public_id}/", f"/models/{model.public_id}/remove/", edit]
+    return ["/models/", f"/models/{model.public_id}/", edit]
 
 
 def gates_of(swarm: Swarm) -> None:
