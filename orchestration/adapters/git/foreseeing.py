@@ -18,6 +18,7 @@ from orchestration.domain.errors import AdapterError, Failure
 MOST_PATHS = 500  # names of one workspace that are told
 MOST_KEPT = 2048
 _NAMES = ("-r", "-z", "--name-only", "--no-renames", "--no-ext-diff")
+_LOOSELY = ("core.fsync=none", "core.looseCompression=0")  # what is thrown away need not reach the disk
 _lock = threading.Lock()
 _differing: dict[tuple[Path, str, str], frozenset[str]] = {}  # how two commits differ never changes
 
@@ -34,7 +35,7 @@ def merge_all(
     with tempfile.TemporaryDirectory(prefix="swarmsite-forecast-") as scratch:
         apart = {"GIT_OBJECT_DIRECTORY": scratch, "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(store.path / "objects")}
         command = ("merge-tree", "--write-tree", "-z", "--messages", "--stdin")
-        raw = store.run(*command, stdin=lines.encode(), env=apart, timeout_s=timeout_s).stdout
+        raw = store.run(*command, stdin=lines.encode(), env=apart, timeout_s=timeout_s, config=_LOOSELY).stdout
     found = read_merges(raw.split(b"\0"))
     if len(found) != len(merges):
         raise AdapterError(Failure.TRANSIENT, "An answer of git about many merges was cut off.")
