@@ -176,7 +176,7 @@ class Inspection:
         return found + [f"`{one.command}` printed:\n{one.output[-3000:]}" for one in evidence.checks if not one.passed]
 
     def _outside(self, base: str, sha: str) -> tuple[str, ...]:
-        if self._working_dir is None or sha == base:
+        if self._working_dir is None or sha == base or self._merges:  # a merge keeps to its conflict, see `strays`
             return ()
         inside = f"{self._working_dir}/"
         changes = self._store.changed_paths(base, sha)

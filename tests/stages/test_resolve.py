@@ -10,6 +10,7 @@ from orchestration.models import Attempt, Event, MergeEntry, Swarm
 from orchestration.stages.merge import merge
 from orchestration.stages.resolve import resolve
 from orchestration.stages.rows import store_of
+from orchestration.stages.taking import TARGET
 from orchestration.stages.tick import tick
 from tests.stages.test_merge import content, entries
 from tests.stages.world import Answer, Model, Nudges, World, bash, hand_off, statuses, write
@@ -19,7 +20,10 @@ BOTH = "FIRST\nSECOND\ntwo\nthree\n"
 
 def in_conflict(world: World, **files: str) -> tuple[Swarm, MergeEntry]:
     """`first` has landed, `second` changed the same line, and `beside` without any conflict."""
-    swarm = world.running()
+    return conflict_in(world, world.running(), **files)
+
+
+def conflict_in(world: World, swarm: Swarm, **files: str) -> tuple[Swarm, MergeEntry]:
     world.queued(swarm, "first", {"a.txt": "FIRST\ntwo\nthree\n", "first.txt": "by first\n"})
     loser = world.queued(swarm, "second", {"a.txt": "SECOND\ntwo\nthree\n", "second.txt": "by second\n"} | files)
     MergeEntry.objects.filter(attempt__subtask__name="first").update(priority=1)
@@ -163,6 +167,16 @@ def test_a_file_that_one_side_deleted_stays_where_its_agent_leaves_it(world: Wor
     run(swarm, nudges)
     assert statuses(swarm) == {"first": "complete", "second": "complete"}
     assert content(swarm, "a.txt") == "FIRST\ntwo\nthree\n"
+
+
+def test_what_others_pushed_outside_the_swarms_directory_can_be_settled(world: World, model: Model, nudges: Nudges):
+    """It is taken in as a subtask, and its conflict is where it is."""
+    swarm, loser = conflict_in(world, world.running(working_dir="src"))
+    loser.subtask.__class__.objects.filter(pk=loser.subtask_id).update(origin=TARGET)
+    model.workers["second"] = [write("a.txt", BOTH), hand_off()]
+    run(swarm, nudges)
+    assert tries() == [("continued", "complete")]
+    assert content(swarm, "a.txt") == BOTH
 
 
 def where_a_directory_stands(world: World) -> Swarm:
