@@ -12,7 +12,7 @@ from django.utils import timezone
 from orchestration.adapters import github as adapter
 from orchestration.adapters.github import GitHub
 from orchestration.domain.publishing import FIRST_PAUSE_S, LONGEST_WAIT_S, RemoteError, Trouble, pause_s
-from orchestration.models import Subtask, Swarm
+from orchestration.models import Subtask
 from orchestration.stages import publish
 from orchestration.stages.finish import finish
 from orchestration.stages.publish import try_again
@@ -24,7 +24,7 @@ from tests.stages.test_revert_afterwards import taken_back, two_landed
 from tests.stages.world import World
 
 __all__ = ["github", "shop"]  # fixtures
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.any_database]
 
 
 # Drafts
@@ -44,22 +44,6 @@ def test_what_is_all_green_is_no_draft(world: World, drafts: Scripted):
 def test_without_the_option_nothing_is_one(world: World, github: Scripted):
     ended(finalizing(world, "false"))
     assert github.pulls[0]["draft"] is False
-
-
-def red_and_taken_back(world: World) -> Swarm:
-    """The culprit is taken back, and the checks are green without it."""
-    swarm = two_landed(world, "test ! -e one.txt", landing="pull_request")
-    assert ended(swarm)[0] == "partly_succeeded"
-    taken_back(world, swarm)
-    return swarm
-
-
-def test_a_red_result_is_a_draft_until_it_is_green(world: World, drafts: Scripted):
-    swarm = red_and_taken_back(world)
-    assert drafts.pulls[0]["draft"] is True
-    assert ended(swarm) == ("succeeded", "")
-    assert [one["draft"] for one in drafts.pulls] == [False]
-    assert row(swarm).draft is False
 
 
 def test_what_is_only_partly_done_is_a_draft(world: World, drafts: Scripted):
@@ -100,18 +84,24 @@ def test_where_there_are_no_drafts_it_is_told_what_to_switch_off(world: World, d
     assert row(swarm).status == "landed"
 
 
-def test_a_mark_that_is_refused_is_no_landing(world: World, drafts: Scripted):
-    swarm = red_and_taken_back(world)
+def test_a_red_result_is_a_draft_until_it_is_green_and_a_mark_that_is_refused_is_no_landing(
+    world: World, drafts: Scripted
+):
+    """The culprit is taken back, and the checks are green without it."""
+    swarm = two_landed(world, "test ! -e one.txt", landing="pull_request")
+    assert ended(swarm)[0] == "partly_succeeded"
+    assert drafts.pulls[0]["draft"] is True
     before = row(swarm).landed_sha
+    taken_back(world, swarm)
     drafts.no_marks = "FORBIDDEN"
     _, reason = ended(swarm)
-    assert (row(swarm).status, row(swarm).trouble) == ("refused", "sign_in")
-    assert row(swarm).landed_sha == before
+    assert (row(swarm).status, row(swarm).trouble, row(swarm).landed_sha) == ("refused", "sign_in", before)
     assert "did not make pull request 1 ready for review. It said: Not yours to mark." in reason
     drafts.no_marks = ""
     try_again(swarm, world.ada)
     assert ended(swarm) == ("succeeded", "")
     assert [one["draft"] for one in drafts.pulls] == [False]
+    assert (row(swarm).landed_sha, row(swarm).draft) == (swarm.head_sha, False)
 
 
 @pytest.mark.parametrize(
@@ -150,27 +140,20 @@ def test_closed_by_a_person_asks_and_a_second_yes_opens_another(world: World, gi
     assert [one["state"] for one in github.pulls] == ["closed", "open"]
 
 
-def test_opened_again_it_is_that_one(world: World, github: Scripted):
-    swarm = two_landed(world, landing="pull_request")
-    ended(swarm)
-    github.pulls[0]["state"] = "closed"
-    taken_back(world, swarm)
-    assert ended(swarm)[0] == "finalizing"
-    github.pulls[0]["state"] = "open"
-    try_again(swarm, world.ada)
-    assert ended(swarm)[0] == "succeeded"
-    assert len(github.pulls) == 1
-
-
-def test_nothing_is_pushed_to_the_branch_of_one_that_was_closed(world: World, shop: Bare, github: Scripted):
+def test_nothing_is_pushed_to_one_that_was_closed_and_opened_again_it_is_that_one(
+    world: World, shop: Bare, github: Scripted
+):
     swarm = two_landed(world, landing="pull_request")
     ended(swarm)
     before = shop.tip(swarm.branch)
     github.pulls[0]["state"] = "closed"
     taken_back(world, swarm)
-    ended(swarm)
-    assert shop.tip(swarm.branch) == before
-    assert row(swarm).landed_sha == before
+    assert ended(swarm)[0] == "finalizing"
+    assert (shop.tip(swarm.branch), row(swarm).landed_sha) == (before, before)
+    github.pulls[0]["state"] = "open"
+    try_again(swarm, world.ada)
+    assert ended(swarm)[0] == "succeeded"
+    assert (shop.tip(swarm.branch), len(github.pulls)) == (swarm.head_sha, 1)
 
 
 def test_a_branch_that_somebody_deleted_closed_it_and_is_not_put_back_unasked(
