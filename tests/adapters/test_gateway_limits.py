@@ -251,16 +251,12 @@ def test_a_call_that_never_got_its_turn_says_how_long_it_waited(rig: Rig):
     [first] = rig.start(1, alone)
     until(lambda: rig.service.total == 1)
     given_up = Cancellation()
-    late, dropped = rig.start(1, alone, timeout_s=0.2) + rig.start(1, alone, cancellation=given_up)
-    until(lambda: rig.gateway.stats(alone).waiting == 2 - late.done())
-    timed_out = late.exception(30)
+    [dropped] = rig.start(1, alone, cancellation=given_up)
+    until(lambda: rig.gateway.stats(alone).waiting == 1)
     given_up.cancel("Enough.")
-    cancelled = dropped.exception(30)
-    assert isinstance(timed_out, AdapterError)
-    assert isinstance(cancelled, AdapterError)
-    assert "timed out" in str(timed_out)
-    assert 0.1 < timed_out.waited_s < 30
-    assert 0 < cancelled.waited_s < 30
+    error = dropped.exception(30)
+    assert isinstance(error, AdapterError)
+    assert error.waited_s > 0
     rig.service.release("the only place")
     assert first.result(30).waited_ms < 10_000
 
