@@ -1,4 +1,7 @@
-"""Decides who settles a conflict that the merge queue could not. The queue goes on meanwhile, and so does its lease."""
+"""Decides who settles a conflict that the merge queue could not. The queue goes on meanwhile, and so does its lease.
+
+R1 conflict recorded  R2 decided  R3 given to an agent  R4 claimed  R5 begun with the merge  R6 committed  R7 pinned
+R8 handed off and queued, then as in stages/merge.py. What dies between any two is gone on from by the next tick."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def bar(statuses: Iterable[str]) -> Bar:
         if width:
             parts.append(Part(role, round(left, 2), round(width, 2)))
             left += width
-    return Bar(roles["done"], total, roles["failed"] + roles["conflict"], tuple(parts), _text(roles, total))
+    return Bar(roles["done"], total, roles["failed"], tuple(parts), _text(roles, total))
 
 
 def _text(roles: Counter[str], total: int) -> str:

@@ -106,7 +106,9 @@ def test_a_deletion_is_told_in_words(house: House):
 
 def test_it_is_found_from_the_board_the_queue_and_the_subtask(house: House, place: Place):
     client = house.client("member")
-    assert "1 conflict for you to settle." in client.get("/").content.decode()
+    board = client.get("/").content.decode()
+    assert "1 conflict for you to settle." in board
+    assert "1 broken" not in board, "it waits for a person"
     for path in (f"/swarms/{house.swarm.public_id}/queue/", f"/subtasks/{place.entry.subtask.public_id}/"):
         assert place.page in client.get(path).content.decode(), path
 

@@ -1,7 +1,6 @@
 """A process that lands a queue and has its conflicts settled, step by step, by an agent that needs no model.
 
-The steps of a resolution, each one transaction or one object: R1 conflict recorded, R2 decided, R3 given to an agent,
-R4 claimed, R5 begun with the merge, R6 committed, R7 pinned, R8 handed off and queued. Then it lands as all do.
+stages/resolve.py has the numbers of a resolution's steps.
 """
 
 from __future__ import annotations
