@@ -27,7 +27,7 @@ from orchestration.stages.leases import release_connection
 from orchestration.stages.transition import look_again
 
 logger = logging.getLogger(__name__)
-SHARE = 50  # a look is worth a fiftieth of the time until the next one
+SHARE = 20  # a look may take a twentieth of the time until the next one
 AGENT = Person("draft (agent)", "agent@localhost")
 _news = PreparedRead(lambda swarm: Swarm.objects.filter(pk=swarm).values_list("head_sha", "clashes"))
 

@@ -36,7 +36,7 @@ def script(request: Request) -> Answer:
     if TOLD in str(request.messages):
         return Answer(calls=(wrote("a.txt", QUICK), wrote("slow.txt", "SLOW\n")))
     look = ("bash", {"command": f"echo {request.turns}"})
-    return Answer(calls=(look,), held="slow" if request.turns == 1 else "", delay_s=0.3)
+    return Answer(calls=(look,), held="slow" if request.turns == 1 else "", delay_s=1.0)
 
 
 def landed(installation: Installation, swarm: str) -> list[str]:
