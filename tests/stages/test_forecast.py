@@ -11,7 +11,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from orchestration.adapters.git.store import BareRepository
-from orchestration.domain.clashes import MOST_WARNINGS, Place, from_rows
+from orchestration.domain.clashes import MOST_WARNINGS, from_rows
 from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.events import Stage
 from orchestration.models import (
@@ -398,7 +398,3 @@ def test_what_settles_a_conflict_is_left_alone(world: World):
     landed(world, swarm)
     forecast(swarm.pk)
     assert seen(swarm) == []
-
-
-def test_places_of_a_clash_are_words_that_a_page_knows():
-    assert {place.value for place in Place} == {"landed", "queued", "running"}
