@@ -20,11 +20,16 @@ from django.db.models import Field, QuerySet
 from django.utils import timezone
 
 from orchestration.adapters import leftovers, storage
+from orchestration.domain.errors import InvalidInput
 from orchestration.domain.states import SWARM_OVER
 from orchestration.models import Artifact, CacheEntry, Repository
 
 logger = logging.getLogger(__name__)
 LEASE = "maintain:content"
+WRONG_DATABASE = (
+    "There are repositories on the disk, and this database knows of none: is DATABASE_URL the right one? Nothing was "
+    "removed. If they are meant to go, delete the directory `repositories` by hand."
+)
 OLD_S = 24 * 3600.0  # content is stored before a row names it
 
 
@@ -70,7 +75,10 @@ def left_behind() -> list[Left]:
 
 
 def clear(*, repositories: bool = False) -> list[Left]:
-    """What was removed. `repositories`: a person said that the bare ones go too."""
+    """What was removed. `repositories`: a person said that the bare ones go too. Raises InvalidInput where the database
+    knows none at all: it is more likely to be the wrong one."""
+    if repositories and leftovers.repositories() and not Repository.objects.exists():
+        raise InvalidInput(WRONG_DATABASE)
     gone = []
     for kind, look in _LOOKS.items():
         if kind is Kind.REPOSITORIES and not repositories:

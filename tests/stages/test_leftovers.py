@@ -207,6 +207,18 @@ def test_the_command_gives_way_to_the_engine(short: Path):
     assert caught.value.returncode == 1
 
 
+def test_a_database_that_knows_no_repository_is_taken_for_the_wrong_one(short: Path):
+    orphan = storage.data_directory() / "repositories/someones0000.git"
+    orphan.mkdir(parents=True)
+    with pytest.raises(CommandError, match="is DATABASE_URL the right one") as caught:
+        tidy("--yes")
+    assert caught.value.returncode == 2
+    assert orphan.is_dir()
+    factories.make_repository()
+    tidy("--yes")
+    assert not orphan.exists()
+
+
 def test_what_vanishes_while_it_is_counted_counts_nothing(tmp_path: Path):
     (tmp_path / "gone").symlink_to("nowhere")
     assert leftovers.size_of(tmp_path / "never-there") == 0

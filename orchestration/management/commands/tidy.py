@@ -7,7 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from orchestration.domain.errors import InvalidInput
 from orchestration.domain.texts import size_in_words
+from orchestration.management.migrating import bring_up_to_date
 from orchestration.stages.leases import hold
 from orchestration.stages.leftovers import LEASE, Left, clear, left_behind, total
 
@@ -26,6 +28,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        bring_up_to_date()
         found = self._clear() if options["yes"] else left_behind()
         if options["json"]:
             kinds = {one.kind.value: {"names": one.names, "bytes": one.bytes} for one in found}
@@ -40,7 +43,10 @@ class Command(BaseCommand):
         with hold(LEASE) as lease:
             if lease is None:
                 raise CommandError("The engine is tidying at this moment; try again in a minute.", returncode=1)
-            return clear(repositories=True)
+            try:
+                return clear(repositories=True)
+            except InvalidInput as error:
+                raise CommandError(str(error), returncode=2) from None
 
 
 def _line(one: Left) -> str:
