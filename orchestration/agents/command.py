@@ -15,6 +15,7 @@ from orchestration.domain.handoffs import Claim, SubmittedHandoff
 from orchestration.domain.texts import storable
 
 TAIL = 4000
+AGAIN = "An earlier run ended, but it is not complete yet."
 MAX_REFUSED_CLAIMS = 2  # then the claim stands and our verdict with it
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 CANNOT_START = frozenset({126, 127})
@@ -31,17 +32,18 @@ class CommandAgent:
     ) -> SubmittedHandoff:
         """Works until the handoff. Raises AdapterError, OutOfTime among them."""
         clock = Clock(assignment.timeout_s)
-        told = assignment.task
+        told = task = assignment.task
         with self._outside.box() as box:
             for refused in range(MAX_REFUSED_CLAIMS + 1):
-                handoff = self._once(box, "\n\n".join([told, *report.inbox.news()]), clock, report)
+                news = report.inbox.news()
+                task = "\n\n".join([task, *news])  # the next run has no memory of this one
+                handoff = self._once(box, "\n\n".join([told, *news]), clock, report)
                 claims = handoff.status is Claim.COMPLETE or handoff.split
                 objections = report.objections(handoff) if claims else ()
                 if not objections or refused == MAX_REFUSED_CLAIMS:
                     return handoff
                 report.ran("handoff", {"status": handoff.status.value}, "\n".join(objections), ok=False, duration_ms=0)
-                news = "An earlier run ended, but it is not complete yet."
-                told = "\n".join([assignment.task, "", news, *objections])
+                told = "\n".join([task, "", AGAIN, *objections])
         raise AssertionError  # pragma: no cover - the last round returns
 
     def _once(self, box: Box, told: str, clock: Clock, report: Report) -> SubmittedHandoff:

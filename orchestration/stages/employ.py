@@ -28,6 +28,7 @@ from orchestration.stages import briefing
 from orchestration.stages.forward import open_gateway
 from orchestration.stages.reporting import AttemptReport
 from orchestration.stages.rows import config_of, store_of
+from orchestration.stages.tell import told_already
 
 
 def choose_agent(repository: Repository, config: SwarmConfig) -> str:
@@ -73,7 +74,7 @@ class _Employed:
         task = outside_task(self._attempt, assignment)
         if before:
             report.ran(ASK_HUMAN.name, {"question": before.question}, before.answer, ok=True, duration_ms=0)
-            task = f"{task}\n\n{begun_again(before)}"
+            task = "\n\n".join([task, *told_already(self._attempt), begun_again(before)])
         tools = self._tools(workplace, report, clock, cancellation)
         try:
             with open_gateway(

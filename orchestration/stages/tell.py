@@ -119,6 +119,12 @@ def is_addressed(swarm: Swarm, listener: Subtask | None) -> bool:
     return bool(_addressed(swarm=swarm.pk, listener=listener.pk if listener else None))
 
 
+def told_already(attempt: Attempt) -> list[str]:
+    """What this attempt has heard, for an agent that begins again without its conversation."""
+    rows = messages_for(attempt.subtask.swarm, attempt.subtask).filter(attempt=attempt)
+    return [message_told(one.message.author, one.message.text) for one in rows]
+
+
 class Ear:
     """What one conversation hears: each message once, in the first request after it was sent."""
 

@@ -107,3 +107,14 @@ def test_a_program_that_cannot_be_started_is_no_failure_of_the_work(desk: Outsid
     with pytest.raises(AdapterError, match="scripted could not be started") as caught:
         desk.employ(shell(desk, "no-such-program"))
     assert caught.value.kind is Failure.PERMANENT
+
+
+def test_what_people_said_is_told_to_its_next_run_as_well(desk: OutsideDesk):
+    """The next run has no memory of the first one."""
+    desk.report.inbox.waiting = ["Use tabs."]
+    desk.report.refuses = [["Nothing was changed."]]
+    desk.employ(shell(desk, "cat >> told.txt; echo; echo END >> told.txt"))
+    first, second, _ = (desk.root / "told.txt").read_text().split("END\n")
+    assert first.endswith("Use tabs.")
+    assert second.count("Use tabs.") == 1
+    assert desk.report.inbox.log == ["took Use tabs.", "sent", "answered", "sent", "answered"]

@@ -80,7 +80,10 @@ def test_an_agent_of_the_protocol_has_our_tools_in_its_session(world: World):
 
 def test_a_question_ends_the_run_without_a_place_and_the_answer_begins_another(world: World, nudges: Nudges):
     make_agent(world, PYTHON, SCRIPT, "asks-person")
-    attempt = worked(world, agent="coder")
+    attempt = world.assigned(world.running(max_retries=0, agent="coder"))
+    tell_subtask(attempt.subtask, world.ada, "Be quick, please.")
+    execute(attempt.pk)
+    attempt = Attempt.objects.get()
     assert (attempt.status, attempt.subtask.status) == ("waiting", "waiting")
     assert attempt.gateway_hash == ""
     question = Question.objects.get()
@@ -91,6 +94,7 @@ def test_a_question_ends_the_run_without_a_place_and_the_answer_begins_another(w
     assert (attempt.status, attempt.status_reason, attempt.number) == ("complete", "", 1)
     told = kept(attempt, "prompt-1.txt")
     assert "You asked:\n\nTabs or spaces?\n\nada answered: Tabs.\n\nGo on from there." in told
+    assert told.count("Be quick, please.") == 1, "its conversation is gone, and what was said in it is not"
     assert kept(attempt, "half.txt") == "half\n", "what it had done is still there"
     steps = attempt.transcript.filter(tool="ask_human").values_list("text", flat=True)
     assert [text.split()[0] for text in steps] == ["Asked.", "ada"]

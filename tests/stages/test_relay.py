@@ -144,7 +144,7 @@ def test_a_call_that_ends_before_it_is_sent_gives_the_words_back(world: World):
         assert len(request) == 2, "and it stays"
 
 
-def test_only_one_of_several_calls_at_once_delivers_it(world: World):
+def test_of_calls_that_overlap_only_one_delivers_it(world: World):
     attempt = claimed(world.assigned(world.running()))
     relay = Relay(attempt, lambda: 0)
     tell_attempt(attempt, world.ada, SAID)
