@@ -3,6 +3,7 @@ nothing lands twice or without its proof."""
 
 from __future__ import annotations
 
+import signal
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,9 @@ from django.utils import timezone
 
 from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.events import Stage
+from orchestration.domain.states import ENTRY_OPEN
+from orchestration.management.bench import killing
+from orchestration.management.bench.killing import Kill
 from orchestration.models import GateRun, Lease, MergeEntry, Swarm
 from orchestration.stages import branch, gated
 from orchestration.stages import gate as gating
@@ -202,3 +206,34 @@ def test_gates_of_a_swarm_that_is_over_are_ended_by_the_tick(world: World, nudge
     assert (Stage.MERGE, swarm.pk) in nudges.take()
     merge(swarm.pk)
     assert runs() == ["cancelled"]
+
+
+# A real process, and a real kill.
+
+
+def through_gates(swarm_id: int) -> None:
+    """As an engine would with nobody else beside it."""
+    merge(swarm_id)
+    while waiting := list(GateRun.objects.filter(swarm=swarm_id, status="waiting").values_list("pk", flat=True)):
+        for run_id in waiting:
+            gate(run_id)
+        merge(swarm_id)
+
+
+KILLS = ["5 pinned", "5 gate half claimed", "5 verdict half written", "6 intent half written", "7 swapped"]
+
+
+@pytest.mark.parametrize("step", KILLS)
+def test_a_process_that_is_killed_between_gate_and_landing_costs_nobody_anything(
+    world: World, nudges: Nudges, step: str
+):
+    swarm = queue_of_three(world)
+    path = store_of(swarm).path
+    assert killing.ended(killing.start(swarm.pk, path, Kill(step), through_gates)) == -signal.SIGKILL
+    for _ in range(20):
+        Swarm.objects.update(gate_not_before=None)
+        assert killing.ended(killing.start(swarm.pk, path, work=through_gates)) == 0
+        if not MergeEntry.objects.filter(status__in=ENTRY_OPEN).exists():
+            break
+    assert entries() == {"one": "landed", "two": "rejected", "three": "landed"}
+    audit(swarm)

@@ -14,7 +14,7 @@ from pathlib import Path
 from django.db import connections
 
 from orchestration.adapters.git.session import Session
-from orchestration.domain.states import EntryStatus
+from orchestration.domain.states import EntryStatus, GateStatus
 from orchestration.management.bench import settling
 from orchestration.management.bench.stops import At, Stop, arm
 from orchestration.stages.merge import merge
@@ -33,6 +33,11 @@ STEPS: dict[str, Stop] = {
     "8 record half written": EntryStatus.LANDED,
     "8 recorded": At("before", Session, "unpin"),
     "9 let go": At("after", Session, "unpin"),
+}
+# Of gated mode: where a gate begins, and where its verdict is being written.
+GATE_STEPS: dict[str, Stop] = {
+    "5 gate half claimed": GateStatus.RUNNING,
+    "5 verdict half written": GateStatus.GREEN,
 }
 FAILED = 3
 
@@ -115,4 +120,4 @@ def _arm(kill: Kill, git_dir: Path) -> None:
                 _kill_each(git_children(git_dir))
             os.kill(os.getpid(), kill.signal)
 
-    arm((STEPS | settling.STEPS)[kill.step], come)
+    arm((STEPS | GATE_STEPS | settling.STEPS)[kill.step], come)
