@@ -171,7 +171,7 @@ def test_a_branch_that_somebody_deleted_closed_it_and_is_not_put_back_unasked(
     assert (shop.tip(swarm.branch), len(github.pulls)) == (swarm.head_sha, 2)
 
 
-def test_merged_at_once_after_a_crash_is_a_landing_and_its_branch_stays_deleted(
+def test_merged_immediately_after_a_crash_is_a_landing_and_its_branch_stays_deleted(
     world: World, shop: Bare, github: Scripted, monkeypatch: pytest.MonkeyPatch
 ):
     class Killed(BaseException):
