@@ -16,7 +16,7 @@ from orchestration.management.bench import start
 from orchestration.management.bench.isolated import environment
 
 ROOT = Path(__file__).resolve().parents[2]
-LONGEST_S = 240
+LONGEST_S = 600  # bounds a broken machine; pytest's own limit is shorter but where a test says so
 
 
 def bench(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
