@@ -9,6 +9,7 @@ import logging
 import time
 
 from django.conf import settings
+from django.utils import timezone
 
 from orchestration.adapters.git.foreseeing import landed_since, touched
 from orchestration.adapters.git.snapshots import snapshot
@@ -30,6 +31,22 @@ logger = logging.getLogger(__name__)
 SHARE = 20  # a look may take a twentieth of the time until the next one
 AGENT = Person("draft (agent)", "agent@localhost")
 _news = PreparedRead(lambda swarm: Swarm.objects.filter(pk=swarm).values_list("head_sha", "clashes"))
+
+_waiting_to_land = PreparedRead(
+    lambda swarm: (
+        MergeEntry.objects.filter(swarm=swarm, status__in=ENTRY_OPEN)
+        .order_by()
+        .values_list("attempt__handoff__files_changed")
+    )
+)
+_changed_by_others = PreparedRead(
+    lambda swarm, attempt: (
+        Draft.objects.filter(attempt__subtask__swarm=swarm, attempt__status=AttemptStatus.RUNNING)
+        .exclude(attempt=attempt)
+        .order_by()
+        .values_list("paths")
+    )
+)
 
 
 class Drafting:
@@ -87,7 +104,8 @@ class Drafting:
         seen = (tip, paths, commit or "")
         if seen[1:] != self._seen[1:] or not self._seen[0]:
             kept = {"paths": paths, "commit": seen[2]}
-            Draft.objects.update_or_create(attempt=self._attempt, defaults=kept)
+            if not Draft.objects.filter(attempt=self._attempt).update(**kept, taken_at=timezone.now()):
+                Draft.objects.update_or_create(attempt=self._attempt, defaults=kept)
             if meets or is_known:
                 look_again(self._swarm, Stage.FORECAST)
         self._seen = seen
@@ -96,12 +114,11 @@ class Drafting:
         """Files that landed since our base, wait to land, or are changed by others at this moment."""
         base = self._attempt.base_sha
         found = set(landed_since(self._store, [base], tip)[base]) if tip else set()
-        waiting = MergeEntry.objects.filter(swarm=self._swarm, status__in=ENTRY_OPEN)
-        for names in waiting.values_list("attempt__handoff__files_changed", flat=True):
+        for (names,) in (
+            *_waiting_to_land(swarm=self._swarm.pk),
+            *_changed_by_others(swarm=self._swarm.pk, attempt=self._attempt.pk),
+        ):
             found.update(names or ())
-        others = Draft.objects.filter(attempt__subtask__swarm=self._swarm, attempt__status=AttemptStatus.RUNNING)
-        for names in others.exclude(attempt=self._attempt).values_list("paths", flat=True):
-            found.update(names)
         return found
 
     def _commit(self) -> str | None:

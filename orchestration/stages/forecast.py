@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from orchestration.adapters.git.foreseeing import landed_since, merge_all
@@ -39,7 +39,8 @@ from orchestration.domain.policies import policy_for, read_policies
 from orchestration.domain.states import ENTRY_OPEN, SWARM_OVER, AttemptStatus
 from orchestration.domain.texts import first_line
 from orchestration.models import Attempt, MergeEntry, Resolution, Swarm
-from orchestration.stages.rows import store_of
+from orchestration.models.prepared import PreparedRead, PreparedRows
+from orchestration.stages.rows import store_of, swarm_row
 from orchestration.stages.transition import Superseded, moves
 from orchestration.stages.warn import Warnings
 
@@ -53,10 +54,12 @@ Merged = Mapping[int, frozenset[str]]
 
 def forecast(swarm_id: int) -> None:
     """Harmless however often it is called: the same branches are not merged twice."""
-    swarm = Swarm.objects.select_related("repository").get(pk=swarm_id)
+    if not settings.SWARM["FORECAST_SECONDS"] or not _due(pk=swarm_id, before=_before(timezone.now())):
+        return
+    swarm = swarm_row(swarm_id)
     branches = _branches(swarm)
     at = fingerprint(swarm.head_sha, branches) if branches else ""
-    if at == swarm.clashes_at or not settings.SWARM["FORECAST_SECONDS"]:
+    if at == swarm.clashes_at:
         return
     claim = _claim(swarm)
     if claim is None:
@@ -75,9 +78,18 @@ def forecast(swarm_id: int) -> None:
 def _claim(swarm: Swarm) -> datetime | None:
     """Who comes too soon after the last one, or beside it, has nothing to do: the tick asks again."""
     now = timezone.now()
-    before = now - timedelta(seconds=settings.SWARM["FORECAST_SECONDS"])
-    free = Q(forecast_at__isnull=True) | Q(forecast_at__lte=before)
-    return now if Swarm.objects.filter(free, pk=swarm.pk).update(forecast_at=now) == 1 else None
+    return now if _free(swarm.pk, _before(now)).update(forecast_at=now) == 1 else None
+
+
+def _before(now: datetime) -> datetime:
+    return now - timedelta(seconds=settings.SWARM["FORECAST_SECONDS"])
+
+
+def _free(pk: int, before: datetime) -> QuerySet[Swarm]:
+    return Swarm.objects.filter(Q(forecast_at__isnull=True) | Q(forecast_at__lte=before), pk=pk)
+
+
+_due = PreparedRead(lambda **which: _free(**which).values_list("pk"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +121,26 @@ def _branches(swarm: Swarm) -> list[Branch]:
     """What lands first comes first."""
     if swarm.status in SWARM_OVER:
         return []
-    entries = MergeEntry.objects.filter(swarm=swarm, status__in=ENTRY_OPEN).order_by("priority", "enqueued_at", "pk")
-    queued = [_queued(entry) for entry in entries.select_related("subtask", "attempt__handoff")[:MOST_BRANCHES]]
-    running = Attempt.objects.filter(subtask__swarm=swarm, status=AttemptStatus.RUNNING, resolves=None)
-    changing = running.filter(subtask__kind="change").exclude(base_sha="").order_by("pk")
-    rows = changing.select_related("subtask", "draft")[: MOST_BRANCHES - len(queued)]
-    return queued + [_running(attempt) for attempt in rows]
+    branches = [_queued(entry) for entry in _waiting(swarm=swarm.pk)]
+    return (branches + [_running(attempt) for attempt in _changing(swarm=swarm.pk)])[:MOST_BRANCHES]
+
+
+_waiting = PreparedRows(
+    lambda swarm: (
+        MergeEntry.objects.filter(swarm=swarm, status__in=ENTRY_OPEN)
+        .select_related("subtask", "attempt__handoff")
+        .order_by("priority", "enqueued_at", "pk")[:MOST_BRANCHES]
+    )
+)
+_changing = PreparedRows(
+    lambda swarm: (
+        Attempt.objects.filter(subtask__swarm=swarm, status=AttemptStatus.RUNNING, resolves=None)
+        .filter(subtask__kind="change")
+        .exclude(base_sha="")
+        .select_related("subtask", "draft")
+        .order_by("pk")[:MOST_BRANCHES]
+    )
+)
 
 
 def _queued(entry: MergeEntry) -> Branch:
