@@ -35,9 +35,10 @@ def path(live_house: House, attempt: Attempt) -> str:
 
 @pytest.fixture
 def from_threads() -> Iterator[None]:
-    """Hints come from other threads, as in the server."""
+    """Hints come from other threads, as in the server, which may serve other tests of this process."""
+    before = live._loop
     yield
-    live.serve_from(None)
+    live.serve_from(before)
 
 
 def name_of(attempt: Attempt) -> str:
