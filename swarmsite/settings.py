@@ -152,7 +152,7 @@ SWARM: dict[str, Any] = {
     "RESULT_TTL": env.integer("SWARM_RESULT_TTL", 7 * 24 * 3600, low=60, high=10 * 365 * 24 * 3600),
     "ARTIFACT_DAYS": env.integer("SWARM_ARTIFACT_DAYS", 0, low=0, high=3660),
     "TICK_SECONDS": env.integer("SWARM_TICK_SECONDS", 2, low=1, high=600),
-    "FORECAST_SECONDS": env.integer("SWARM_FORECAST_SECONDS", 5, low=0, high=3600),
+    "FORECAST_SECONDS": env.integer("SWARM_FORECAST_SECONDS", 10, low=0, high=3600),
 }
 
 LOGGING = {
