@@ -25,7 +25,7 @@ from orchestration.stages.merge import merge
 from tests.adapters.git.conftest import AGENT, QUEUE, WHEN
 from tests.management.test_bench import bench as command
 
-ROUNDS = int(os.environ.get("TEST_CRASH_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("TEST_CRASH_ROUNDS", "24"))
 
 
 @pytest.mark.timeout(660)  # a hundred processes
