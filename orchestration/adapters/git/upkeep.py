@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from glob import iglob
 from pathlib import Path
 
 from orchestration.adapters.git.directory import GitDirectory
@@ -34,10 +35,10 @@ class Upkeep(GitDirectory):
     """Each call may be repeated, killed at any moment, and run beside everything else that uses the repository."""
 
     def loose_objects(self) -> int:
-        return sum(1 for _ in (self.path / "objects").glob("[0-9a-f][0-9a-f]/*"))
+        return sum(1 for _ in self.matching("objects/[0-9a-f][0-9a-f]/*"))
 
     def packs(self) -> int:
-        return sum(1 for _ in (self.path / "objects/pack").glob("pack-*.pack"))
+        return sum(1 for _ in self.matching("objects/pack/pack-*.pack"))
 
     def pack(self, *, timeout_s: float = 600) -> None:
         """Put loose objects into packs whose sizes form a geometric row, reachable or not."""
@@ -48,12 +49,14 @@ class Upkeep(GitDirectory):
 
     def remove_stale(self) -> list[str]:
         """What children that were killed have left and nobody can still be writing."""
-        found = [(path, LOCK_S) for path in self._matching(_LOCKS)] + [(path, REST_S) for path in self._matching(_REST)]
+        found = [(path, LOCK_S) for path in self.matching(*_LOCKS)] + [(path, REST_S) for path in self.matching(*_REST)]
         return [str(path.relative_to(self.path)) for path, age_s in found if _removed(path, age_s)]
 
-    def _matching(self, patterns: tuple[str, ...]) -> Iterator[Path]:
+    def matching(self, *patterns: str) -> Iterator[Path]:
+        """Files of the repository. Directories come and go meanwhile: pathlib's own glob would raise there."""
         for pattern in patterns:
-            yield from self.path.glob(pattern)
+            for name in iglob(pattern, root_dir=self.path, recursive=True):  # noqa: PTH207 - see above
+                yield self.path / name
 
 
 def _removed(path: Path, older_than_s: float) -> bool:

@@ -148,8 +148,9 @@ class Arena:
             self.counts["locks_planted"] += 1
 
     def _locks(self) -> Iterator[Path]:
-        for pattern in ("*.lock", "refs/**/*.lock", "objects/**/*.lock", "objects/pack/tmp_*", "objects/??/tmp_*"):
-            yield from self._store.path.glob(pattern)
+        return self._store.matching(
+            "*.lock", "refs/**/*.lock", "objects/**/*.lock", "objects/pack/tmp_*", "objects/??/tmp_*"
+        )
 
     def _recover(self, swarm: Swarm) -> None:
         """Until the queue is drained. While a git child of the dead still runs, its lock is respected; after it, time

@@ -201,3 +201,26 @@ def test_nothing_else_is_removed(store: BareRepository, grow: Any):
             os.utime(path, (1, 1))
     assert store.remove_stale() == []
     assert all(store.contains(commit) for commit in commits)
+
+
+def test_directories_that_come_and_go_meanwhile_are_passed_by(store: BareRepository):
+    """As when refs and loose objects are packed by somebody else."""
+    over = threading.Event()
+    places = [store.path / "refs" / "heads" / f"swarm-{number}" / "part" for number in range(20)]
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            for place in places:
+                place.mkdir(parents=True)
+            for place in places:
+                place.rmdir()
+                place.parent.rmdir()
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        for _ in range(200):
+            assert store.remove_stale() == []
+    finally:
+        over.set()
+        thread.join()
