@@ -1,4 +1,4 @@
-"""Connects a team with a model service: tried out as it was typed, saved with its key in the keyring, and removed."""
+"""Connects a team with a model service: tried out as it was typed, tested, switched, and removed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from orchestration.domain.errors import AdapterError, InvalidInput
 from orchestration.domain.states import SWARM_OVER
 from orchestration.models import ModelEndpoint, Swarm, User
 from orchestration.stages.examine import Examination, examine, examine_as
-from orchestration.stages.rows import endpoint_of, key_name
+from orchestration.stages.rows import endpoint_of
 
 logger = logging.getLogger(__name__)
 MOST_NAMED = 3
@@ -74,17 +74,6 @@ def _with_key(endpoint: Endpoint, key: str) -> Iterator[Endpoint]:
         return
     with keyring.lend(key) as name:
         yield replace(endpoint, key_name=name)
-
-
-def save(row: ModelEndpoint, person: User, key: str) -> None:
-    """With the `key` where one was given; otherwise it has the one that it had, if `row` still says so."""
-    if key:
-        keyring.keep(key_name(row), key)
-        row.key_kept, row.key_env = True, ""
-    row.save()
-    if not row.key_kept:
-        keyring.forget(key_name(row))
-    logger.info("%s saved the model endpoint %s of %s.", person.username, row.name, row.team_id)
 
 
 def test(row: ModelEndpoint) -> Examination:

@@ -17,6 +17,7 @@ from orchestration.domain.well_known import SERVICES, origin_of
 from orchestration.models import ModelEndpoint
 from orchestration.reads.endpoints import standings
 from orchestration.stages import connect
+from orchestration.stages.adopt import save
 from orchestration.stages.connect import Trial
 from orchestration.stages.examine import Examination
 from orchestration.web.access import NEEDED, SignedIn, endpoint_of, repositories_of, require, signed_in
@@ -104,7 +105,7 @@ def _save(request: SignedIn, form: EndpointForm) -> HttpResponse:
     if form.testing:
         return _tested(request, form, held, key)
     is_new = row.pk is None
-    connect.save(row, request.user, key)
+    save(row, request.user, key)
     _remember_test(request, row, held.name)
     held.drop()
     if is_new and not repositories_of(request.user).filter(is_demo=False).exists():

@@ -21,6 +21,7 @@ from orchestration.management.bootstrap import register_endpoints
 from orchestration.models import ModelEndpoint, User
 from orchestration.reads.endpoints import Standing, standings
 from orchestration.stages import connect
+from orchestration.stages.adopt import save
 from orchestration.stages.withhold import forget_unused, release, withheld, withhold
 from tests import factories
 
@@ -48,7 +49,7 @@ class Bench:
 
     def saved(self, key: str = "", **fields: object) -> ModelEndpoint:
         row = self.typed(**fields)
-        connect.save(row, self.person, key)
+        save(row, self.person, key)
         return row
 
     def standing(self) -> Standing:
@@ -120,7 +121,7 @@ def test_a_key_takes_the_variables_place_and_can_be_taken_away(bench: Bench):
     row = bench.saved(KEY, key_env="SOME_KEY")
     assert (row.key_env, row.key_kept) == ("", True)
     row.key_kept = False
-    connect.save(row, bench.person, "")
+    save(row, bench.person, "")
     assert KEY not in keyring.values()
 
 
