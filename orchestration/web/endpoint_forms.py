@@ -14,7 +14,7 @@ from orchestration.domain.rights import Action
 from orchestration.domain.well_known import SERVICES, check_base_url, origin_of, sends_in_clear, service_at
 from orchestration.models import ModelEndpoint, Team, User
 from orchestration.stages.connect import check_address
-from orchestration.web.fields import AMOUNT
+from orchestration.web.fields import AMOUNT, offer_teams
 
 LONGEST_KEY = 4000
 ROLE_WORDS = {
@@ -134,7 +134,7 @@ class EndpointForm(FormOfEndpoint):
         self.service = service if service in SERVICES else service_at(self.instance.base_url)
         self.testing = self.is_bound and bool({"test", "choose"} & set(self.data))
         self.fields["weight"].required = False
-        self._offer_teams()
+        offer_teams(self, user)
         if self.instance.pk:
             self.initial.update({name: plain_amount(getattr(self.instance, name)) for name in self.LIMITS[:2]})
             self.initial["roles"] = [role.strip() for role in self.instance.roles.split(",") if role.strip()]
@@ -142,15 +142,6 @@ class EndpointForm(FormOfEndpoint):
             self._prefill()
         if not self.instance.key_kept:
             del self.fields["forget_key"]
-
-    def _offer_teams(self) -> None:
-        choice = self.fields["team"]
-        assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 - for the type checker
-        choice.queryset = self._user.teams_for(Action.CONFIGURE).order_by("name")
-        if self.instance.pk:
-            del self.fields["team"]
-        elif choice.queryset.count() == 1:
-            choice.initial = choice.queryset.first()
 
     def _prefill(self) -> None:
         one = SERVICES[self.service]

@@ -10,6 +10,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from orchestration.domain.config import SwarmConfig
+from orchestration.domain.rights import Action
+from orchestration.models import User
 
 DEFAULTS = SwarmConfig()
 AMOUNT = "Write an amount in US dollars above 0, such as 5 or 0.50."
@@ -23,6 +25,17 @@ class PlainForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("label_suffix", "")
         super().__init__(*args, **kwargs)
+
+
+def offer_teams(form: forms.ModelForm[Any], user: User) -> None:
+    """Those that the person may configure, to own a new row; one that is there stays with its team."""
+    choice = form.fields["team"]
+    assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 - for the type checker
+    choice.queryset = user.teams_for(Action.CONFIGURE).order_by("name")
+    if form.instance.pk:
+        del form.fields["team"]
+    elif choice.queryset.count() == 1:
+        choice.initial = choice.queryset.first()
 
 
 def bounds(name: str) -> tuple[int, int]:

@@ -13,11 +13,10 @@ from orchestration.domain.errors import InvalidInput
 from orchestration.domain.gating import GateMode
 from orchestration.domain.policies import MAX_RULES, Policy, read_policies
 from orchestration.domain.repository_urls import parse_repository
-from orchestration.domain.rights import Action
 from orchestration.models import Repository, Team, User
 from orchestration.web.agents import offer_default_agents
 from orchestration.web.endpoint_forms import key_field
-from orchestration.web.fields import PlainForm
+from orchestration.web.fields import PlainForm, offer_teams
 from orchestration.web.forms import WHEN, sentence_of
 
 MOST_CHECKS = 20
@@ -125,20 +124,11 @@ class RepositoryForm(FormOfRepository):
         self.fields["branch"].widget.attrs |= {"list": "branches", "autocomplete": "off", "spellcheck": "false"}
         self.fields["url"].widget.attrs |= {"class": "mono", "spellcheck": "false", "placeholder": "https://"}
         offer_default_agents(self, user)
-        self._offer_teams()
+        offer_teams(self, user)
         if self.instance.pk:
             self.initial["checks"] = "\n".join(self.instance.checks)
         if not self.instance.token_kept:
             del self.fields["forget_token"]
-
-    def _offer_teams(self) -> None:
-        choice = self.fields["team"]
-        assert isinstance(choice, forms.ModelChoiceField)  # noqa: S101 - for the type checker
-        choice.queryset = self._user.teams_for(Action.CONFIGURE).order_by("name")
-        if self.instance.pk:
-            del self.fields["team"]
-        elif choice.queryset.count() == 1:
-            choice.initial = choice.queryset.first()
 
     def _shown(self, names: tuple[str, ...]) -> list[forms.BoundField]:
         return [self[name] for name in names if name in self.fields]
