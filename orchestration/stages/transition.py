@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from orchestration.adapters import live, queue
@@ -137,20 +137,22 @@ class Moves:
 
 
 def _change(row: Row, old: Status, lease: str | None, fields: dict[str, Any]) -> int:
-    held = {} if lease is None else {"lease_token": lease}
     if all(value is None or type(value) in PLAIN for value in fields.values()):
-        found = {f"at_{name}": value for name, value in {"pk": row.pk, "status": old.value, **held}.items()}
-        return _changes[type(row)](**found, **fields)
-    return type(row)._default_manager.filter(pk=row.pk, status=old.value, **held).update(**fields)  # noqa: SLF001 - Django's own
+        return _changes[type(row)](pk=row.pk, was=old.value, held=lease, **fields)
+    return _still(type(row), row.pk, old.value, lease).update(**fields)
 
 
-def _changed(model: type[models.Model], values: dict[str, Any]) -> tuple[models.QuerySet[Any], dict[str, Any]]:
-    found = {name.removeprefix("at_"): value for name, value in values.items() if name.startswith("at_")}
-    written = {name: value for name, value in values.items() if not name.startswith("at_")}
-    return model._default_manager.filter(**found), written  # noqa: SLF001 - Django's own name
+def _still(model: type[models.Model], pk: int, was: str, held: str | None) -> models.QuerySet[Any]:
+    """The row, if it is as it was read and the lease is still its holder's."""
+    rows = model._default_manager.filter(pk=pk, status=was)  # noqa: SLF001 - Django's own name
+    return rows if held is None else rows.filter(Q(("lease_token", held)))
 
 
-_changes = {model: PreparedUpdate(lambda model=model, **values: _changed(model, values)) for model in _KIND}
+def _changes_of(model: type[models.Model]) -> PreparedUpdate:
+    return PreparedUpdate(lambda pk, was, held, **written: (_still(model, pk, was, held), written))
+
+
+_changes = {model: _changes_of(model) for model in _KIND}
 
 
 @contextmanager
