@@ -8,6 +8,7 @@ from django.utils import timezone
 from orchestration.domain.gating import UNKNOWN, GateMode, Known, Why, wants_gate_after
 from orchestration.domain.states import GATE_LIVE, SWARM_OVER, EntryStatus, GateStatus
 from orchestration.models import GateRun, Swarm
+from orchestration.models.prepared import PreparedRead
 from orchestration.stages.gate import definition_of
 from orchestration.stages.ladder import known_of
 from orchestration.stages.rows import gate_mode, store_of
@@ -15,9 +16,16 @@ from orchestration.stages.transition import advance, moves, status_of
 
 MOST_NAMED = 5
 
+_live = PreparedRead(
+    lambda swarm: GateRun.objects.filter(swarm=swarm, status__in=GATE_LIVE).order_by().values_list("pk")[:1]
+)
+
 
 def look_after(swarm: Swarm) -> None:
     """Starts the gate of the tip where one is due, and tells what it said. Harmless however often it is called."""
+    gates = gate_mode(swarm) is GateMode.OPTIMISTIC and swarm.repository.checks
+    if not gates and not _live(swarm=swarm.pk):
+        return
     swarm.refresh_from_db()
     live = list(swarm.gate_runs.filter(status__in=GATE_LIVE))
     if status_of(swarm) in SWARM_OVER:

@@ -22,7 +22,7 @@ from orchestration.domain.policies import Rule
 from orchestration.domain.queueing import FOUND
 from orchestration.domain.states import GATE_LIVE, EntryStatus, GateStatus, SubtaskStatus
 from orchestration.models import GateRun, MergeEntry, Subtask, Swarm
-from orchestration.models.prepared import PreparedRows
+from orchestration.models.prepared import PreparedRows, PreparedUpdate
 from orchestration.stages.gate import definition_of
 from orchestration.stages.landing import Conflicted, Laps, Link
 from orchestration.stages.leases import Held
@@ -168,18 +168,22 @@ def _intend(writer: Writer, links: Sequence[Link], proofs: Mapping[int, GateRun]
             )
 
 
+_subtasks = PreparedRows(lambda pks: Subtask.objects.filter(pk__in=pks).order_by())
+_stands_at = PreparedUpdate(lambda pk, head: (Swarm.objects.filter(pk=pk), {"head_sha": head}))
+
+
 def _record_landing(
     writer: Writer, links: Sequence[Link], took: Mapping[str, float] | None = None, *, reason: str = ""
 ) -> None:
     """A fact whoever found it: no lease is asked for. `took` is what their one swap took, kept with the first."""
     with moves(writer.swarm) as together:
-        subtasks = Subtask.objects.in_bulk([link.entry.subtask_id for link in links])
+        subtasks = {row.pk: row for row in _subtasks(pks=[link.entry.subtask_id for link in links])}
         for link in links:
             parts = {**link.took, **took} if took and link is links[0] else dict(link.took)
             together.advance(link.entry, EntryStatus.LANDED, reason=reason, landed_sha=link.new, took=parts)
             _move_subtask(subtasks[link.entry.subtask_id], SubtaskStatus.COMPLETE, together)
         keep_landed(link.entry for link in links)
-        Swarm.objects.filter(pk=writer.swarm.pk).update(head_sha=links[-1].new)
+        _stands_at(pk=writer.swarm.pk, head=links[-1].new)
 
 
 def conflict(writer: Writer, found: Conflicted) -> None:

@@ -16,7 +16,7 @@ from orchestration.domain.merging import BATCH, CHAIN, FAILURES_IN_A_ROW, in_ord
 from orchestration.domain.policies import read_policies
 from orchestration.domain.states import SwarmStatus
 from orchestration.models import MergeEntry, Swarm
-from orchestration.models.prepared import PreparedRows
+from orchestration.models.prepared import PreparedRead, PreparedRows
 from orchestration.stages.after import look_after
 from orchestration.stages.branch import Writer, cancel, conflict, land, put_aside, recover_left, reject
 from orchestration.stages.gated import News, look, news
@@ -25,7 +25,7 @@ from orchestration.stages.leases import Held, heartbeat, hold
 from orchestration.stages.maintain import count_locks
 from orchestration.stages.queueing import is_waiting, waiting
 from orchestration.stages.rows import gate_mode, store_of, swarm_row
-from orchestration.stages.transition import Superseded, status_of
+from orchestration.stages.transition import Superseded
 
 logger = logging.getLogger(__name__)
 STALE_LOCK_S = 10.0
@@ -68,24 +68,28 @@ def _drain(swarm: Swarm, lease: Held, *, gated: bool) -> News:
     return NOTHING
 
 
+_cancelled = PreparedRead(lambda pk: Swarm.objects.filter(pk=pk, status=SwarmStatus.CANCELLED).values_list("pk"))
 _entries = PreparedRows(
     lambda pks: MergeEntry.objects.filter(pk__in=pks).select_related("subtask", "attempt__handoff").order_by()
 )
 
 
 def _batch(swarm: Swarm) -> list[MergeEntry]:
-    """Who is to be merged next, in order; what came back to the queue of a cancelled swarm is not."""
-    swarm.refresh_from_db(fields=["status", "status_reason"])
+    """Who is to be merged next, in order."""
     chosen = in_order(waiting(swarm))[:BATCH]
-    entries = {entry.pk: entry for entry in _entries(pks=chosen)} if chosen else {}
+    if not chosen:
+        return []
+    entries = {entry.pk: entry for entry in _entries(pks=chosen)}
     for entry in entries.values():
         entry.swarm = entry.subtask.swarm = swarm
     return [entries[pk] for pk in chosen if pk in entries]
 
 
 def _land_batch(writer: Writer, batch: Sequence[MergeEntry]) -> None:
-    """What conflicts is put aside, and tried once more when the others have landed."""
-    if status_of(writer.swarm) is SwarmStatus.CANCELLED:
+    """What conflicts is put aside, and tried once more when the others have landed. What came back to the queue of a
+    cancelled swarm is not merged."""
+    if _cancelled(pk=writer.swarm.pk):
+        writer.swarm.refresh_from_db(fields=["status", "status_reason"])
         cancel(writer, batch)
         return
     aside = [one for start in range(0, len(batch), CHAIN) for one in _land(writer, batch[start : start + CHAIN])]

@@ -52,8 +52,9 @@ _pairs = PreparedRead(
 def waiting(swarm: Swarm) -> list[Queued]:
     """A branch belongs to one swarm and so to one requester: inside it, the plan's top subtasks take turns, each with
     all the parts that it was split into."""
-    now, trees = timezone.now(), _trees(swarm)
+    now = timezone.now()
     rows = _due(swarm=swarm.pk, now=now)
+    trees = _trees(swarm) if len(rows) > 1 else {}
     needs = _needs({subtask: pk for pk, subtask, *_ in rows})
     return [
         Queued(pk, priority, (now - since).total_seconds(), failed, trees.get(subtask, subtask), needs[subtask])
