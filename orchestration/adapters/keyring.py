@@ -116,7 +116,12 @@ def _open(path: Path) -> str:
 
 
 def _directory() -> Path:
-    return Path(settings.DATA_DIR) / "keys"
+    return _beneath(settings.DATA_DIR)
+
+
+@lru_cache(maxsize=4)
+def _beneath(data: Path | str) -> Path:
+    return Path(data) / "keys"
 
 
 def _path(name: str) -> Path:

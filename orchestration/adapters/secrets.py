@@ -1,12 +1,12 @@
-"""The one place that knows the values of our secrets: read from the environment and the keyring, kept nowhere."""
+"""The one place that knows the values of our secrets: read from the environment and the keyring, written nowhere."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +24,8 @@ _OURS = re.compile(r"SECRET_KEY|(GITHUB|OPENAI|ANTHROPIC|SWARM)_\w*(KEY|TOKEN|SE
 MOST_LEARNT = 256
 _named: set[str] = set()
 _learnt: dict[str, None] = {}  # the latest last
+# What os.environ keeps. To compare it whole takes less than to read one variable, and every message of every call asks.
+_environment: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def watch(names: Iterable[str]) -> None:
@@ -39,11 +41,42 @@ def learn(value: str) -> None:
         _learnt.pop(old, None)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class _Sources:
+    """All that a secret of ours may stand in, at one moment."""
+
+    environment: Mapping[bytes, bytes]
+    named: frozenset[str]
+    learnt: Mapping[str, None]
+    secret_key: str
+    kept: frozenset[str]
+
+    def values(self) -> frozenset[str]:
+        names = self.named | _ours(tuple(self.environment))
+        found = {os.fsdecode(self.environment.get(os.fsencode(name), b"")) for name in names}
+        return frozenset({*found, *self.learnt, *self.kept, self.secret_key})
+
+    def are_still(self, secret_key: str, kept: frozenset[str]) -> bool:
+        return (
+            self.environment == _environment
+            and self.named == _named
+            and self.learnt == _learnt
+            and self.secret_key == secret_key
+            and self.kept == kept
+        )
+
+
+_known: tuple[_Sources, Redactor] | None = None
+
+
 def redactor() -> Redactor:
     """For the secrets as they are now."""
-    names = _named | _ours(tuple(os.environb))  # asked for every message of every call: decoding the names takes long
-    values = {os.environ.get(name, "") for name in names} | {settings.SECRET_KEY, *list(_learnt), *keyring.values()}
-    return _made(frozenset(values))
+    global _known  # noqa: PLW0603 - one a process, like the environment
+    known, secret_key, kept = _known, settings.SECRET_KEY, keyring.values()
+    if known is None or not known[0].are_still(secret_key, kept):
+        sources = _Sources(dict(_environment), frozenset(_named), dict(_learnt), secret_key, kept)
+        known = _known = sources, _made(sources.values())
+    return known[1]
 
 
 @lru_cache(maxsize=8)

@@ -158,12 +158,13 @@ def estimate_tokens(text: str) -> int:
 
 def parse_arguments(call: ToolCall) -> dict[str, Any]:
     """The call's arguments, or InvalidInput with one sentence that the model can act on."""
-    value = _decode(call, call.arguments)
+    text = call.arguments
+    value = _decode(call, text)
     if isinstance(value, str):  # some models encode their arguments twice
-        value = _decode(call, value)
+        text, value = value, _decode(call, value)
     if not isinstance(value, dict):
         raise InvalidInput(f"The arguments of {call.name} must be one JSON object.")
-    if _too_deep(value):
+    if text.count("{") + text.count("[") >= MAX_NESTING and _too_deep(value):
         raise InvalidInput(f"The arguments of {call.name} contain too much nesting; send plain JSON.")
     return value
 
@@ -184,7 +185,7 @@ def _decode(call: ToolCall, text: str) -> Any:
     if not text.strip():
         return {}
     try:
-        value = json.loads(text, strict=False, parse_constant=_refuse_constant)
+        value = _PLAIN_JSON.decode(text)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
@@ -206,6 +207,9 @@ def _decode(call: ToolCall, text: str) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+_PLAIN_JSON = json.JSONDecoder(strict=False, parse_constant=_refuse_constant)
 
 
 def find_json_object(text: str) -> dict[str, Any] | None:

@@ -10,7 +10,8 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 def storable(value: Any) -> Any:
     """The same JSON value without NUL characters and lone surrogates, which PostgreSQL and UTF-8 refuse."""
     if isinstance(value, str):
-        return value.replace("\x00", REPLACEMENT).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        value = value.replace("\x00", REPLACEMENT)
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
         return {storable(key): storable(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 
@@ -56,6 +57,22 @@ def test_what_comes_changes_and_goes_in_the_environment_is_seen_at_once(monkeypa
     monkeypatch.delenv("SWARM_LATE_TOKEN")
     monkeypatch.setenv("SWARM_LATER_TOKEN", "third-of-its-values")
     assert secrets.clean("second-of-its-values third-of-its-values") == f"second-of-its-values {REMOVED}"
+
+
+def test_what_is_learnt_after_a_look_is_known_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(secrets, "_learnt", {})
+    assert secrets.clean("a token-that-was-made b") == "a token-that-was-made b"
+    secrets.learn("token-that-was-made")
+    assert secrets.clean("a token-that-was-made b") == f"a {REMOVED} b"
+
+
+def test_nothing_is_read_again_while_nothing_changes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SWARM_LATE_TOKEN", "first-of-its-values")
+    before = secrets._environment.copy()
+    known, sources = secrets.redactor(), secrets._known
+    assert secrets.redactor() is known
+    assert secrets._known is sources
+    assert before == {os.fsencode(name): os.fsencode(value) for name, value in os.environ.items()}
 
 
 def test_a_message_without_a_secret_is_not_copied(monkeypatch: pytest.MonkeyPatch):

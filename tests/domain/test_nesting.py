@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -28,6 +29,17 @@ def test_too_deep_arguments_are_refused_with_a_sentence(made: Callable[[int], st
     with pytest.raises(InvalidInput, match="too much nesting"):
         parse_arguments(ToolCall("1", "submit_plan", text))
     assert find_json_object(f"The plan: {text}") is None
+
+
+def test_arguments_that_are_encoded_twice_are_looked_at_too():
+    twice = json.dumps(objects(MAX_NESTING + 1)).replace("{", "\\u007b")
+    with pytest.raises(InvalidInput, match="too much nesting"):
+        parse_arguments(ToolCall("1", "submit_plan", twice))
+
+
+def test_brackets_in_a_text_are_no_nesting():
+    given = {"content": "[{" * MAX_NESTING}
+    assert parse_arguments(ToolCall("1", "write_file", json.dumps(given))) == given
 
 
 def test_as_deep_as_is_taken_is_taken_by_everything_that_follows():
