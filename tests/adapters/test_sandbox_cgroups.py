@@ -96,7 +96,7 @@ def test_swap_is_bounded_where_the_machine_counts_it(tmp_path: Path) -> None:
         directory = tmp_path / name
         directory.mkdir()
         (directory / name).write_text("max")
-        cgroups._bound_memory(directory, 5, unified=unified)
+        cgroups._bound_memory(str(directory), 5, unified=unified)
         assert (directory / name).read_text() == text
 
 

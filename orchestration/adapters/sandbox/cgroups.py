@@ -11,6 +11,7 @@ import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 log = logging.getLogger(__name__)
@@ -98,8 +99,8 @@ class Groups:
 
     def make(self, *, processes: int, memory_mb: int) -> Group:
         """A new group with these bounds. Raises OSError."""
-        name = f"swarmsite-{_namespace()}-{os.getpid()}-{_started(os.getpid())}-{next(_numbers)}"
-        group = Group([(place.directory / name, place) for place in self.places])
+        name = f"{_ours(os.getpid())}-{next(_numbers)}"
+        group = Group([(f"{place.directory}/{name}", place) for place in self.places])
         try:
             group.create(processes, memory_mb * 1024 * 1024)
         except OSError:
@@ -113,35 +114,43 @@ class Groups:
             for directory in place.directory.glob("swarmsite-*"):
                 if _orphaned(directory.name):
                     _empty(directory)
-                    _remove(directory)
+                    _remove(str(directory))
 
 
 class Group:
-    """The directories of one box."""
+    """The directories of one box. Plain system calls: each command comes by here several times."""
 
-    def __init__(self, directories: list[tuple[Path, Place]]) -> None:
+    def __init__(self, directories: list[tuple[str, Place]]) -> None:
         self._directories = directories
+        self._doors = [f"{directory}/cgroup.procs" for directory, _ in directories]
+        self._counters = [
+            f"{directory}/{name}"
+            for directory, place in directories
+            for controller, name in (
+                ("pids", "pids.events"),
+                ("memory", "memory.events" if place.unified else "memory.oom_control"),
+            )
+            if controller in place.controllers
+        ]
 
     def create(self, processes: int, memory: int) -> None:
         for directory, place in self._directories:
-            directory.mkdir()
+            os.mkdir(directory)  # noqa: PTH102
             if "pids" in place.controllers:
-                (directory / "pids.max").write_text(str(processes))
+                _write(f"{directory}/pids.max", processes)
             if "memory" in place.controllers:
                 _bound_memory(directory, memory, unified=place.unified)
 
     def add(self, pid: int) -> None:
         """Put a process in; one that is gone already needs no bounds. Raises OSError."""
-        for directory, _ in self._directories:
+        for door in self._doors:
             with suppress(ProcessLookupError):
-                (directory / "cgroup.procs").write_text(str(pid))
+                _write(door, pid)
 
     def met(self) -> Met:
         counts: dict[str, int] = {}
-        for directory, place in self._directories:
-            memory = "memory.events" if place.unified else "memory.oom_control"
-            for name in ("pids.events", memory):
-                counts |= _counts(directory / name)
+        for counter in self._counters:
+            counts |= _counts(counter)
         return Met(processes=counts.get("max", 0), memory=counts.get("oom_kill", 0))
 
     def close(self) -> None:
@@ -149,25 +158,38 @@ class Group:
             _remove(directory)
 
 
-def _bound_memory(directory: Path, memory: int, *, unified: bool) -> None:
-    (directory / ("memory.max" if unified else "memory.limit_in_bytes")).write_text(str(memory))
-    swap = directory / ("memory.swap.max" if unified else "memory.memsw.limit_in_bytes")
-    if swap.exists():
-        swap.write_text("0" if unified else str(memory))
+def _bound_memory(directory: str, memory: int, *, unified: bool) -> None:
+    _write(f"{directory}/{'memory.max' if unified else 'memory.limit_in_bytes'}", memory)
+    swap = f"{directory}/{'memory.swap.max' if unified else 'memory.memsw.limit_in_bytes'}"
+    if os.path.exists(swap):  # noqa: PTH110
+        _write(swap, 0 if unified else memory)
 
 
-def _counts(path: Path) -> dict[str, int]:
+def _write(path: str, number: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+    try:
+        os.write(fd, b"%d" % number)
+    finally:
+        os.close(fd)
+
+
+def _counts(path: str) -> dict[str, int]:
     """Of a flat keyed file. Both of version 2's have a "max"; that of memory is not ours to report."""
-    if not path.exists():
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return {}
-    pairs = (line.split() for line in path.read_text().splitlines())
-    unwanted = "max" if path.name == "memory.events" else ""
-    return {key: int(value) for key, value in pairs if key != unwanted}
+    try:
+        words = os.read(fd, 4096).decode().split()
+    finally:
+        os.close(fd)
+    unwanted = "max" if path.endswith("memory.events") else ""
+    return {key: int(value) for key, value in zip(words[::2], words[1::2], strict=True) if key != unwanted}
 
 
 def _works(place: Place) -> bool:
     """Whether a group can be made there and takes a process: in version 2 the one may be allowed without the other."""
-    trial = place.directory / f"swarmsite-{_namespace()}-{os.getpid()}-{_started(os.getpid())}-0{next(_numbers)}"
+    trial = place.directory / f"{_ours(os.getpid())}-0{next(_numbers)}"
     try:
         if place.unified:
             (place.directory / "cgroup.subtree_control").write_text("+pids +memory")
@@ -177,7 +199,7 @@ def _works(place: Place) -> bool:
     try:
         return _takes(trial)
     finally:
-        _remove(trial)
+        _remove(str(trial))
 
 
 def _takes(directory: Path) -> bool:
@@ -188,6 +210,12 @@ def _takes(directory: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+@cache
+def _ours(pid: int) -> str:
+    """What the names of our groups begin with; it tells this process from all that had its number."""
+    return f"swarmsite-{_namespace()}-{pid}-{_started(pid)}"
 
 
 def _namespace() -> str:
@@ -221,14 +249,17 @@ def _empty(directory: Path) -> None:
             time.sleep(0.01)
 
 
-def _remove(directory: Path) -> None:
+def _remove(directory: str) -> None:
     """The kernel says busy for a moment after the last process died."""
     deadline = time.monotonic() + _EMPTYING_S
-    while directory.exists():
+    while True:
         try:
-            directory.rmdir()
+            os.rmdir(directory)  # noqa: PTH106
+            break
+        except FileNotFoundError:
+            break
         except OSError as error:
             if time.monotonic() > deadline:
                 log.warning("The control group %s stays behind: %s", directory, error)
-                return
+                break
             time.sleep(0.01)
