@@ -9,7 +9,6 @@ import logging
 import time
 
 from django.conf import settings
-from django.utils import timezone
 
 from orchestration.adapters.git.foreseeing import landed_since, touched
 from orchestration.adapters.git.snapshots import snapshot
@@ -98,14 +97,12 @@ class Drafting:
 
     def _look(self, tip: str, *, is_known: bool) -> None:
         paths = touched(self._store, self._workspace, self._attempt.base_sha)
-        meets = not self._elsewhere(tip).isdisjoint(paths)
+        meets = bool(paths) and not self._elsewhere(tip).isdisjoint(paths)
         commit = self._commit() if meets else ""
         paths = [] if commit is None else paths
         seen = (tip, paths, commit or "")
         if seen[1:] != self._seen[1:] or not self._seen[0]:
-            kept = {"paths": paths, "commit": seen[2]}
-            if not Draft.objects.filter(attempt=self._attempt).update(**kept, taken_at=timezone.now()):
-                Draft.objects.update_or_create(attempt=self._attempt, defaults=kept)
+            _keep(Draft(attempt=self._attempt, paths=paths, commit=seen[2]))
             if meets or is_known:
                 look_again(self._swarm, Stage.FORECAST)
         self._seen = seen
@@ -137,3 +134,9 @@ class Drafting:
         if any(map(secrets.is_in, self._store.blobs([blob for _, blob in made.written]))):
             return ""
         return made.sha if made.changed else None
+
+
+def _keep(draft: Draft) -> None:
+    """In place of an earlier one, of which only the warnings stay."""
+    kept = ["paths", "commit", "taken_at"]
+    Draft.objects.bulk_create([draft], update_conflicts=True, unique_fields=["attempt"], update_fields=kept)

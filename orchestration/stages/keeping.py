@@ -14,7 +14,7 @@ from orchestration.adapters.secrets import clean, redactor
 from orchestration.domain.errors import AdapterError, InvalidInput
 from orchestration.domain.handoffs import CheckResult
 from orchestration.models import Artifact, Attempt, Step, Swarm
-from orchestration.models.prepared import PreparedRows
+from orchestration.models.prepared import PreparedRead, insert
 from orchestration.stages.transition import moves
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def save(attempt: Attempt, *, type_: str, name: str, mime: str, content: bytes) 
     swarm = attempt.subtask.swarm
     artifact = _stored(swarm, attempt, type_=type_, name=name, mime=mime, content=content)
     with moves(swarm) as together:
-        artifact.save()
+        insert([artifact])
         together.record("artifact.saved", id=artifact.public_id, name=artifact.name, size=artifact.size)
     return f"Saved {artifact.name} ({artifact.size:,} bytes)."
 
@@ -64,17 +64,15 @@ def keep_transcript(attempt: Attempt) -> None:
         _keep(attempt.subtask.swarm, attempt, type_=TRANSCRIPT, name=name, text=text, mime=LINES)
 
 
-_steps = PreparedRows(lambda attempt: Step.objects.filter(attempt=attempt).order_by("number"))
+_TOLD = ("number", "turn", "at", "text", "tool", "arguments", "ok", "duration_ms", "tokens")
+_steps = PreparedRead(lambda attempt: Step.objects.filter(attempt=attempt).order_by("number").values_list(*_TOLD))
 
 
 def _lines(attempt: Attempt) -> Iterator[str]:
-    for step in _steps(attempt=attempt.pk):
-        told = {"number": step.number, "turn": step.turn, "at": step.at.isoformat(), "text": step.text}
-        if step.tool:
-            told |= {"tool": step.tool, "arguments": step.arguments, "ok": step.ok, "ms": step.duration_ms}
-        else:
-            told |= {"tokens": step.tokens}
-        yield json.dumps(told, ensure_ascii=False)
+    for number, turn, at, text, tool, arguments, ok, duration_ms, tokens in _steps(attempt=attempt.pk):
+        said = {"number": number, "turn": turn, "at": at.isoformat(), "text": text}
+        called = {"tool": tool, "arguments": arguments, "ok": ok, "ms": duration_ms}
+        yield json.dumps(said | (called if tool else {"tokens": tokens}), ensure_ascii=False)
 
 
 def _keep(swarm: Swarm, attempt: Attempt | None, *, type_: str, name: str, text: str, mime: str = PLAIN) -> str:
@@ -87,7 +85,7 @@ def _keep(swarm: Swarm, attempt: Attempt | None, *, type_: str, name: str, text:
     except AdapterError as error:
         logger.warning("%s of swarm %s is not kept: %s", name, swarm.public_id, error)
         return ""
-    artifact.save()
+    insert([artifact])
     return artifact.name
 
 

@@ -15,7 +15,7 @@ from orchestration.domain.conversation import Reply, ToolCall, parse_arguments
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 from orchestration.domain.texts import first_line
 from orchestration.models import Attempt, Step, Swarm
-from orchestration.models.prepared import insert
+from orchestration.models.prepared import PreparedUpdate, insert
 from orchestration.stages import keeping
 from orchestration.stages.accounting import Calls, book, plausible
 from orchestration.stages.aloud import Aloud
@@ -23,6 +23,8 @@ from orchestration.stages.leases import release_connection
 from orchestration.stages.transition import progressed
 
 ALIVE_EVERY_S = 5.0
+_sign = PreparedUpdate(lambda pk, now: (Attempt.objects.filter(pk=pk), {"last_sign_at": now}))
+_rest = PreparedUpdate(lambda pk, now: (Attempt.objects.filter(pk=pk), {"last_sign_at": now, "doing": ""}))
 _SAYS_MOST = ("command", "path", "pattern", "name", "summary")  # of a call's arguments, for one line on a card
 
 
@@ -37,7 +39,7 @@ class AttemptReport:
         self._turn = attempt.steps  # one that has waited for a person goes on with its transcript
         self._number = attempt.transcript.count() if attempt.steps else 0
         self._waiting: list[Step] = []
-        self._last_sign = 0.0
+        self._last_sign = time.monotonic()  # whoever claimed it has just given one
         self._lock = threading.RLock()  # an agent that is not ours may have several calls in flight
         self._shared = False
         self._outputs = 0
@@ -92,14 +94,14 @@ class AttemptReport:
         now = time.monotonic()
         if now - self._last_sign >= ALIVE_EVERY_S:
             self._last_sign = now
-            Attempt.objects.filter(pk=self._attempt.pk).update(last_sign_at=timezone.now())
+            _sign(pk=self._attempt.pk, now=timezone.now())
             release_connection()
 
     def flush(self) -> None:
         """Writes what the last turn did; called at the end, whatever the end was."""
         with self._lock, transaction.atomic():
             self._write_steps()
-            Attempt.objects.filter(pk=self._attempt.pk).update(last_sign_at=timezone.now(), doing="")
+            _rest(pk=self._attempt.pk, now=timezone.now())
         self.aloud.over()
 
     def save_artifact(self, *, type_: str, name: str, mime: str, content: bytes) -> str:

@@ -85,6 +85,16 @@ def test_names_are_written_down_and_no_object_where_nobody_else_has_them(
     assert nudges.take() == []
 
 
+def test_a_later_look_takes_the_place_of_an_earlier_one_and_leaves_the_warnings(workspace: Workspace, draft: Drafting):
+    edit(workspace, draft, a=SECOND)
+    Draft.objects.update(warned=["a.txt"], warnings=1)
+    first = Draft.objects.get()
+    edit(workspace, draft, new="new\n")
+    row = Draft.objects.get()
+    assert (row.pk, row.paths, row.warned, row.warnings) == (first.pk, ["a.txt", "new.txt"], ["a.txt"], 1)
+    assert row.taken_at > first.taken_at
+
+
 def test_a_file_that_landed_makes_it_a_commit_and_asks_for_a_forecast(
     world: World, swarm: Swarm, workspace: Workspace, draft: Drafting, nudges: Nudges
 ):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from orchestration.domain.config import SwarmConfig
 from orchestration.domain.conversation import ToolCall, Usage
@@ -17,7 +18,7 @@ from orchestration.domain.errors import AdapterError
 from orchestration.models import Attempt, ModelCall, Step, Swarm
 from orchestration.stages import accounting
 from orchestration.stages.accounting import Calls, book
-from orchestration.stages.reporting import AttemptReport
+from orchestration.stages.reporting import ALIVE_EVERY_S, AttemptReport
 from tests import factories
 from tests.stages.replies import reply
 
@@ -126,3 +127,19 @@ def test_what_an_endpoint_answered_that_is_gone_is_booked_on_the_swarms_own(swar
     for _ in range(2):
         book(swarm, reply(endpoint_id="gone"), on=attempt)
     assert set(ModelCall.objects.values_list("endpoint", flat=True)) == {swarm.endpoint_id}
+
+
+def test_a_sign_of_life_is_written_when_the_last_one_is_some_seconds_old(
+    swarm: Swarm, attempt: Attempt, django_assert_num_queries: Any
+):
+    report = AttemptReport(swarm, attempt, 100)
+    with django_assert_num_queries(0):
+        report.alive()
+    report._last_sign -= ALIVE_EVERY_S
+    before = timezone.now()
+    report.alive()
+    with django_assert_num_queries(0):
+        report.alive()
+    attempt.refresh_from_db()
+    assert attempt.last_sign_at
+    assert attempt.last_sign_at >= before
