@@ -57,7 +57,7 @@ class AcpAgent:
             self._outside.box() as box,
             box.start(self._outside.program(box), cancellation=access.stop) as child,
         ):
-            session = Session(self._outside, child, clock, report=report, files=workplace.files, box=box)
+            session = Session(self._outside, child, clock, report=report, files=workplace.files(), box=box)
             try:
                 return session.work(assignment.task)
             finally:

@@ -61,9 +61,10 @@ class Inbox(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Where the attempt works: its files on our side, and a box for its commands."""
+    """Where the attempt works: its files on our side, and a box for its commands. Both may only be made when they are
+    first asked for."""
 
-    files: WorkspaceFiles
+    files: Callable[[], WorkspaceFiles]
     box: Box
 
 

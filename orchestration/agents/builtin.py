@@ -52,6 +52,7 @@ class BuiltinAgent:
             cancellation,
             on_reply=report.turn,
             on_progress=lambda _: report.alive(),
+            meanwhile=workplace.files,
             around=report.around,
             inbox=report.inbox,
             listener=report.listener,

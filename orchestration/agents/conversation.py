@@ -77,8 +77,8 @@ class Quiet:
 @dataclass(slots=True)
 class Conversation:
     """Grows message by message; each request has so much of it as the model can read. `on_reply` accounts for each
-    answer and may raise to end it all; `around` is entered before each
-    call, and may raise instead of it."""
+    answer and may raise to end it all; `around` is entered before each call, and may raise instead of it; `meanwhile`
+    is done while the model thinks."""
 
     endpoint: Endpoint
     tools: tuple[ToolSpec, ...]
@@ -88,6 +88,7 @@ class Conversation:
     cancellation: Cancellation
     on_reply: Callable[[Reply], object]
     on_progress: Callable[[int], None] | None = None
+    meanwhile: Callable[[], object] | None = None
     around: Around = unbound
     inbox: Inbox = field(default_factory=Quiet)
     listener: Listener | None = None
@@ -119,13 +120,18 @@ class Conversation:
                 cancellation=self.cancellation,
                 retries=self.retries,
                 on_progress=self.on_progress,
-                on_sent=self.inbox.sent,
+                on_sent=self._sent,
                 listener=self.listener,
             )
         except AdapterError as error:
             if error.transient:
                 self.clock.left()  # the deadline itself is the truer reason
             raise
+
+    def _sent(self) -> None:
+        self.inbox.sent()
+        if self.meanwhile:
+            self.meanwhile()
 
     def tell(self, text: str) -> None:
         self.messages.append(Message("user", text))

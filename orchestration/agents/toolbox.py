@@ -51,11 +51,11 @@ class Toolbox:
         self._clock = clock
         self._cancellation = cancellation
         self._tools: Mapping[str, tuple[type[FromModel], Callable[[Any], str]]] = {
-            "list_files": (ListFiles, lambda a: self._files.list_files(a.path, a.depth)),
-            "read_file": (ReadFile, lambda a: self._files.read_file(a.path, a.offset, a.limit)),
-            "write_file": (WriteFile, lambda a: self._files.write_file(a.path, a.content)),
-            "edit_file": (EditFile, lambda a: self._files.edit_file(a.path, a.old, a.new, a.replace_all)),
-            "glob": (Glob, lambda a: self._files.glob(a.pattern)),
+            "list_files": (ListFiles, lambda a: self._files().list_files(a.path, a.depth)),
+            "read_file": (ReadFile, lambda a: self._files().read_file(a.path, a.offset, a.limit)),
+            "write_file": (WriteFile, lambda a: self._files().write_file(a.path, a.content)),
+            "edit_file": (EditFile, lambda a: self._files().edit_file(a.path, a.old, a.new, a.replace_all)),
+            "glob": (Glob, lambda a: self._files().glob(a.pattern)),
             "grep": (Grep, lambda a: grep(self._box, a.pattern, a.path, a.glob, cancellation)),
             "bash": (Bash, self._bash),
             "save_artifact": (SaveArtifact, self._save),
@@ -97,7 +97,7 @@ class Toolbox:
         if (arguments.content is None) == (not arguments.path):
             raise InvalidInput("Give either content or the path of a file.")
         content = (
-            arguments.content.encode() if arguments.content is not None else self._files.read_bytes(arguments.path)
+            arguments.content.encode() if arguments.content is not None else self._files().read_bytes(arguments.path)
         )
         return self._report.save_artifact(
             type_=arguments.type, name=arguments.name, mime=arguments.mime, content=content

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from django.conf import settings
 
@@ -51,7 +52,9 @@ _changed_by_others = PreparedRead(
 class Drafting:
     """Of one attempt. Of an agent that is not ours, every sign of life may mean that files have changed."""
 
-    def __init__(self, store: BareRepository, workspace: Workspace, attempt: Attempt, *, looks: bool = True) -> None:
+    def __init__(
+        self, store: BareRepository, workspace: Callable[[], Workspace], attempt: Attempt, *, looks: bool = True
+    ) -> None:
         self._store, self._workspace, self._attempt = store, workspace, attempt
         self._swarm = attempt.subtask.swarm
         self._looks = looks and settings.SWARM["FORECAST_SECONDS"] > 0
@@ -96,7 +99,7 @@ class Drafting:
         return any(not one.sure and us in {one.subtask, one.other} for one in clashes)
 
     def _look(self, tip: str, *, is_known: bool) -> None:
-        paths = touched(self._store, self._workspace, self._attempt.base_sha)
+        paths = touched(self._store, self._workspace(), self._attempt.base_sha)
         meets = bool(paths) and not self._elsewhere(tip).isdisjoint(paths)
         commit = self._commit() if meets else ""
         paths = [] if commit is None else paths
@@ -123,7 +126,7 @@ class Drafting:
         pinned by nothing and lands nowhere."""
         made = snapshot(
             self._store,
-            self._workspace,
+            self._workspace(),
             parent=self._attempt.base_sha,
             message=f"{self._attempt.subtask.name}: draft\n",
             author=AGENT,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestration.adapters import storage
 from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.git.late import LateWorkspace
 from orchestration.adapters.sandbox import Box, Limits
 from orchestration.agents.assignment import Agent as AnyAgent
 from orchestration.agents.assignment import Assignment, Report, Workplace
@@ -43,7 +44,7 @@ def choose_agent(repository: Repository, config: SwarmConfig) -> str:
     return name
 
 
-def agent_of(attempt: Attempt, report: AttemptReport, workspace: Path) -> AnyAgent:
+def agent_of(attempt: Attempt, report: AttemptReport, workspace: LateWorkspace) -> AnyAgent:
     """The agent that works on this attempt, noted on its row. Raises AdapterError where it is not there any more."""
     swarm = attempt.subtask.swarm
     name = config_of(swarm).agent or BUILTIN
@@ -60,7 +61,7 @@ def agent_of(attempt: Attempt, report: AttemptReport, workspace: Path) -> AnyAge
 class _Employed:
     """Opens the gateway around the agent, and tells it its task in words that need no tool of ours."""
 
-    def __init__(self, spec: AgentSpec, attempt: Attempt, report: AttemptReport, workspace: Path) -> None:
+    def __init__(self, spec: AgentSpec, attempt: Attempt, report: AttemptReport, workspace: LateWorkspace) -> None:
         self._spec = spec
         self._attempt = attempt
         self._report = report
@@ -99,7 +100,7 @@ class _Employed:
 
     def _open(self, shown: tuple[Path, ...], limits: Limits) -> AbstractContextManager[Box]:
         network = self._attempt.subtask.swarm.repository.network
-        return storage.sandbox_for(demo=False).open(self._workspace, limits=limits, network=network, shown=shown)
+        return storage.sandbox_for(demo=False).open(self._workspace().path, limits=limits, network=network, shown=shown)
 
 
 def outside_agent(outside: Outside) -> AnyAgent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import cache
 from typing import Any
 
 from django.db import connection
@@ -15,7 +15,7 @@ from orchestration.adapters import storage
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.files import WorkspaceFiles
 from orchestration.adapters.gateway import RetryPolicy
-from orchestration.adapters.git.workspaces import Workspace
+from orchestration.adapters.git.late import LateWorkspace
 from orchestration.adapters.llm.waiting import Listener
 from orchestration.adapters.sandbox import Box, LateBox
 from orchestration.agents.assignment import Assignment, Inbox, Suspended, Workplace
@@ -91,16 +91,14 @@ def _run(attempt: Attempt, cancellation: Cancellation, resumption: Resumption | 
     swarm = attempt.subtask.swarm
     pool = storage.workspace_pool(swarm.repository.public_id)
     settling = settling_of(attempt)
-    try:
-        workspace = pool.acquire(attempt.head_sha or (settling.start if settling else attempt.base_sha))
-    except AdapterError as error:
-        return _ended_by(error, attempt.head_sha or attempt.base_sha)
-    if resumption or settling:
-        workspace.add_commit(attempt.base_sha)  # what it has done so far is a child of it, and is committed on it again
-    try:
+    start = attempt.head_sha or (settling.start if settling else attempt.base_sha)
+    with LateWorkspace(pool, start) as workspace:
+        if resumption or settling:
+            try:  # what it has done so far is a child of its base, and is committed on it again
+                workspace().add_commit(attempt.base_sha)
+            except AdapterError as error:
+                return _ended_by(error, start)
         return _Run(attempt, workspace, cancellation, resumption, settling).run()
-    finally:
-        pool.release(workspace)
 
 
 class _Run:
@@ -109,7 +107,7 @@ class _Run:
     def __init__(
         self,
         attempt: Attempt,
-        workspace: Workspace,
+        workspace: LateWorkspace,
         cancellation: Cancellation,
         resumption: Resumption | None,
         settling: Settling | None = None,
@@ -157,11 +155,11 @@ class _Run:
     def _work(self) -> Ending:
         repository = self._swarm.repository
         sandbox = storage.sandbox_for(demo=repository.is_demo)
-        with LateBox(partial(sandbox.open, self._workspace.path, network=repository.network)) as self._box:
+        with LateBox(lambda: sandbox.open(self._workspace().path, network=repository.network)) as self._box:
             if self._settling and self._attempt.rung == Rung.REGENERATE:
                 return self._judge(self._make_anew(self._settling, self._box))
-            workplace = Workplace(WorkspaceFiles(self._workspace.path), self._box)
-            agent = agent_of(self._attempt, self._report, self._workspace.path)
+            workplace = Workplace(cache(lambda: WorkspaceFiles(self._workspace().path)), self._box)
+            agent = agent_of(self._attempt, self._report, self._workspace)
             self._drafting.outside = not isinstance(agent, BuiltinAgent)
             handoff = agent.run(self._assignment(), workplace, self, self._cancellation)
             return self._judge(handoff)
@@ -232,6 +230,8 @@ class _Run:
 
     def _keep_unfinished(self) -> str:
         """Nothing is lost on any exit; where even that fails, the last commit that was made stands."""
+        if not self._workspace.is_taken:
+            return self._inspection.sha
         try:
             return self._inspection.commit("unfinished work")
         except (AdapterError, InvalidInput) as error:

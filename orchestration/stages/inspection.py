@@ -71,7 +71,7 @@ class Inspection:
     def __init__(
         self,
         store: BareRepository,
-        workspace: Workspace,
+        workspace: Callable[[], Workspace],
         attempt: Attempt,
         *,
         working_dir: str | None,
@@ -93,7 +93,7 @@ class Inspection:
         name = self._attempt.subtask.name
         made = snapshot(
             self._store,
-            self._workspace,
+            self._workspace(),
             parent=self._attempt.base_sha,
             others=(self._merges.head,) if self._merges else (),
             message=f"{name}: {first_line(clean(summary), 100) or 'unfinished work'}\n",
@@ -113,7 +113,7 @@ class Inspection:
     def _refuse_unwritten(self, paths: Sequence[bytes]) -> None:
         """A blob that no commit names would still lie in the repository. Where one of the files held a secret before,
         only commits tell whose doing it is."""
-        all_of, top = redactor(), self._workspace.path
+        all_of, top = redactor(), self._workspace().path
         there = (path for path in paths if os.path.lexists(os.path.join(os.fsencode(top), path)))  # noqa: PTH118 - bytes
         found = next((path for path in there if all_of.is_in(path) or all_of.is_in(content_at(top, path))), None)
         if found is None or any(all_of.is_in(self._before(os.fsdecode(path))) for path in paths):

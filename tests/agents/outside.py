@@ -49,7 +49,7 @@ class OutsideDesk:
         files = WorkspaceFiles(self.root)
         with self.sandbox.open(self.root) as box:
             agent = outside_agent(self.outside(spec))
-            return agent.run(assignment, Workplace(files, box), self.report, self.cancellation)
+            return agent.run(assignment, Workplace(lambda: files, box), self.report, self.cancellation)
 
     def run(self, behaviour: str = "write", *, timeout_s: float = 120, **fields: Any) -> SubmittedHandoff:
         return self.employ(self.spec(PYTHON, SCRIPT, behaviour, **fields), timeout_s)

@@ -214,7 +214,7 @@ class Desk:
         """The agent's handoff; whatever the end was, every call was answered in every request."""
         self.model.says(*turns)
         assignment = Assignment(SYSTEM, TASK, self.model.endpoint, max_steps, timeout_s, NEVER, resumption)
-        workplace = Workplace(WorkspaceFiles(self.root), self.box)
+        workplace = Workplace(lambda: WorkspaceFiles(self.root), self.box)
         try:
             return BuiltinAgent().run(assignment, workplace, self.report, self.cancellation)
         finally:

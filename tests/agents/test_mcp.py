@@ -33,7 +33,7 @@ class Client:
     def __init__(self, desk: Desk, *, told_elsewhere: bool = False) -> None:
         self.report: Remembered = desk.report
         clock = Clock(60, 20)
-        workplace = Workplace(WorkspaceFiles(desk.root), desk.box)
+        workplace = Workplace(lambda: WorkspaceFiles(desk.root), desk.box)
         offered = [tool.name for tool in OUTSIDE_TOOLS]
         toolbox = Toolbox(workplace, desk.report, clock, desk.cancellation, offered)
         self.server = ToolServer(toolbox, desk.report, clock, told_elsewhere=told_elsewhere)

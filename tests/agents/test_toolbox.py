@@ -24,7 +24,7 @@ OFFERED = {tool.name: tool.parameters for tool in WORKER_TOOLS if tool.name not 
 
 @pytest.fixture
 def toolbox(desk: Desk) -> Toolbox:
-    return Toolbox(Workplace(WorkspaceFiles(desk.root), desk.box), desk.report, Clock(60), desk.cancellation)
+    return Toolbox(Workplace(lambda: WorkspaceFiles(desk.root), desk.box), desk.report, Clock(60), desk.cancellation)
 
 
 def wrong(toolbox: Toolbox, name: str, /, **arguments: Any) -> str:
@@ -42,7 +42,7 @@ def right(toolbox: Toolbox, name: str, /, **arguments: Any) -> str:
 
 def test_a_tool_that_is_not_for_this_kind_of_task_is_refused(desk: Desk):
     offered = [tool.name for tool in tools_for("research")]
-    place = Workplace(WorkspaceFiles(desk.root), desk.box)
+    place = Workplace(lambda: WorkspaceFiles(desk.root), desk.box)
     reader = Toolbox(place, desk.report, Clock(60), desk.cancellation, offered)
     said = wrong(reader, "write_file", path="a.txt", content="x")
     assert said.startswith("there is no tool 'write_file' in a task of this kind; there are list_files, read_file, ")
@@ -227,7 +227,7 @@ def test_a_report_that_does_not_take_it_says_why(desk: Desk):
         def save_artifact(self, *, type_: str, name: str, mime: str, content: bytes) -> str:
             raise InvalidInput("No more are kept.")
 
-    toolbox = Toolbox(Workplace(WorkspaceFiles(desk.root), desk.box), Full(), Clock(60), desk.cancellation)
+    toolbox = Toolbox(Workplace(lambda: WorkspaceFiles(desk.root), desk.box), Full(), Clock(60), desk.cancellation)
     assert wrong(toolbox, "save_artifact", type="t", name="n", content="x") == "No more are kept."
 
 
@@ -260,7 +260,7 @@ def test_the_whole_content_is_read_as_safely_as_a_text(desk: Desk):
 
 
 def test_a_cancel_and_the_end_of_time_end_it_before_anything_is_done(desk: Desk):
-    workplace, late, cancelled = Workplace(WorkspaceFiles(desk.root), desk.box), Clock(-1), Cancellation()
+    workplace, late, cancelled = Workplace(lambda: WorkspaceFiles(desk.root), desk.box), Clock(-1), Cancellation()
     cancelled.cancel("Enough.")
     with pytest.raises(OutOfTime):
         Toolbox(workplace, desk.report, late, Cancellation()).run("write_file", {"path": "a", "content": ""})

@@ -54,7 +54,7 @@ def workspace(swarm: Swarm) -> Workspace:
 
 @pytest.fixture
 def draft(swarm: Swarm, attempt: Attempt, workspace: Workspace) -> Drafting:
-    return Drafting(store_of(swarm), workspace, attempt)
+    return Drafting(store_of(swarm), lambda: workspace, attempt)
 
 
 def land(world: World, swarm: Swarm, path: str = "a.txt", content: str = FIRST) -> None:
@@ -182,10 +182,10 @@ def test_nothing_is_looked_at_where_nothing_has_happened(
 
 def test_between_two_looks_there_is_time(swarm: Swarm, workspace: Workspace, attempt: Attempt, settings: Settings):
     settings.SWARM = settings.SWARM | {"FORECAST_SECONDS": 3600}
-    edit(workspace, Drafting(store_of(swarm), workspace, attempt), a=SECOND)
+    edit(workspace, Drafting(store_of(swarm), lambda: workspace, attempt), a=SECOND)
     assert not Draft.objects.exists()
     settings.SWARM = settings.SWARM | {"FORECAST_SECONDS": 0}
-    edit(workspace, Drafting(store_of(swarm), workspace, attempt), a=SECOND)
+    edit(workspace, Drafting(store_of(swarm), lambda: workspace, attempt), a=SECOND)
     assert not Draft.objects.exists()
 
 

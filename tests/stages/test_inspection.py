@@ -33,7 +33,9 @@ class Place:
         self.attempt.base_sha = self.attempt.subtask.swarm.base_sha
         self.pool = WorkspacePool(root, self.store)
         self.workspace: Workspace = self.pool.acquire(self.attempt.base_sha)
-        self.inspection = Inspection(self.store, self.workspace, self.attempt, working_dir=None, most_s=lambda: 60.0)
+        self.inspection = Inspection(
+            self.store, lambda: self.workspace, self.attempt, working_dir=None, most_s=lambda: 60.0
+        )
 
     @property
     def files(self) -> Path:

@@ -52,7 +52,7 @@ class _KeepsBoth:
 
 def land_and_settle(swarm_id: int) -> None:
     """Until nothing waits, as an engine would. Only in a process of its own, where nobody asks a model."""
-    execute.agent_of = lambda _attempt, _report, workspace: _KeepsBoth(workspace)  # type: ignore[assignment,attr-defined]
+    execute.agent_of = lambda _attempt, _report, workspace: _KeepsBoth(workspace().path)  # type: ignore[assignment,attr-defined]
     while _once(swarm_id):
         pass
 
