@@ -11,40 +11,51 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, Generic, TypeVar
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Model, QuerySet, sql
 from django.db.models.query import get_related_populators
 
 M = TypeVar("M", bound=Model)
 MOST_SHAPES = 64  # of one statement: a list has another length each time
 Shape = tuple[Any, ...]
-Converters = Mapping[int, tuple[Sequence[Callable[..., Any]], Any]]
+Converters = Sequence[tuple[int, Callable[[Any], Any]]]  # of the columns that Python has otherwise
 _FIRST = 2_000_000_011  # stand-ins are like no value that a statement has of its own, and fit every column
 _FIRST_MOMENT = datetime(2963, 7, 11, 13, 17, 19, 23, UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class _Statement:
-    sql: str
-    parameters: Sequence[Any]  # a _Given where a value goes
-    converters: Converters
-
-
-@dataclass(frozen=True, slots=True)
 class _Given:
-    """A value's place among the parameters."""
+    """Which value it is, and what makes of it what the database takes."""
 
     name: str
     place: int | None  # in a list
-    kind: Callable[[Any], Any] | None = None  # PostgreSQL's numbers say how large their column is
+    adapt: Callable[[Any], Any] | None
 
-    def of(self, values: Mapping[str, Any]) -> Any:
-        value = values[self.name]
-        value = value if self.place is None else value[self.place]
-        return self.kind(value) if self.kind else _adapted(value)
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    sql: str
+    parameters: Sequence[Any]  # with anything where a value goes
+    given: Sequence[tuple[int, _Given]]
+    converters: Converters
+
+    def bound(self, values: Mapping[str, Any]) -> list[Any]:
+        parameters = [*self.parameters]
+        for position, one in self.given:
+            value = values[one.name] if one.place is None else values[one.name][one.place]
+            parameters[position] = one.adapt(value) if one.adapt else value
+        return parameters
+
+    def converted(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        values = list(row)
+        for position, convert in self.converters:
+            if (value := values[position]) is not None:
+                values[position] = convert(value)
+        return tuple(values)
 
 
 class _Prepared:
@@ -56,22 +67,34 @@ class _Prepared:
     def _compile(self, values: Mapping[str, Any]) -> tuple[str, Sequence[Any], Converters]:
         raise NotImplementedError
 
-    def _bound(self, values: Mapping[str, Any]) -> tuple[_Statement, list[Any]]:
-        key = (connection.vendor, *values, *map(_shape, values.values()))
+    def _asked(self, values: Mapping[str, Any]) -> tuple[_Statement, CursorWrapper]:
+        """What was said, and the cursor to which it was."""
+        database = connections[DEFAULT_DB_ALIAS]  # for this thread: the proxy would look for it each time
+        kinds = tuple(map(type, values.values()))
+        lists = map(_shape, values.values()) if list in kinds or tuple in kinds else ()
+        key = (database.vendor, *values, *kinds, *lists)
         statement = self._statements.get(key) or self._learn(key, values)
-        return statement, [one.of(values) if isinstance(one, _Given) else one for one in statement.parameters]
+        cursor = database.cursor()
+        cursor.execute(statement.sql, statement.bound(values))
+        return statement, cursor
+
+    def _rows(self, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        statement, cursor = self._asked(values)
+        with cursor:
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return [statement.converted(row) for row in rows] if statement.converters else rows
 
     def _learn(self, key: Shape, values: Mapping[str, Any]) -> _Statement:
         stand_ins, given = _stand_ins(values)
         text, parameters, converters = self._compile(stand_ins)
-        placed = [_placed(one, given) for one in parameters]
-        missing = {one.name for one in given.values()} - {one.name for one in placed if isinstance(one, _Given)}
+        placed = [(position, found) for position, one in enumerate(parameters) if (found := _placed(one, given))]
+        missing = {one.name for one in given.values()} - {one.name for _, one in placed}
         if missing:
             names = ", ".join(sorted(missing))
             raise ValueError(f"The prepared statement makes no use of {names}, or changes it first.")
         if len(self._statements) >= MOST_SHAPES:
             self._statements.clear()
-        return self._statements.setdefault(key, _Statement(text, placed, converters))
+        return self._statements.setdefault(key, _Statement(text, parameters, placed, converters))
 
 
 class PreparedRead(_Prepared):
@@ -82,16 +105,12 @@ class PreparedRead(_Prepared):
         self._build = build
 
     def __call__(self, **values: Any) -> list[tuple[Any, ...]]:
-        statement, parameters = self._bound(values)
-        with connection.cursor() as cursor:
-            cursor.execute(statement.sql, parameters)
-            rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return [_converted(row, statement.converters) for row in rows] if statement.converters else rows
+        return self._rows(values)
 
     def _compile(self, values: Mapping[str, Any]) -> tuple[str, Sequence[Any], Converters]:
         compiler = self._build(**values).query.get_compiler(connection=connection)
         text, parameters = compiler.as_sql()
-        return text, parameters, compiler.get_converters([column for column, *_ in compiler.select])
+        return text, parameters, _converters(compiler)
 
 
 class PreparedRows(_Prepared, Generic[M]):
@@ -103,11 +122,7 @@ class PreparedRows(_Prepared, Generic[M]):
         self._build = build
 
     def __call__(self, **values: Any) -> list[M]:
-        statement, parameters = self._bound(values)
-        with connection.cursor() as cursor:
-            cursor.execute(statement.sql, parameters)
-            rows = cursor.fetchall()
-        return [self._made(_converted(row, statement.converters)) for row in rows]
+        return [self._made(row) for row in self._rows(values)]
 
     def one(self, **values: Any) -> M:
         """Raises the model's DoesNotExist."""
@@ -124,7 +139,7 @@ class PreparedRows(_Prepared, Generic[M]):
         self._columns = slice(own[0], own[-1] + 1)
         self._names = [column.target.attname for column, *_ in compiler.select[self._columns]]
         self._related = get_related_populators(compiler.klass_info, compiler.select, connection.alias)  # type: ignore[call-arg]  # stubs are ahead
-        return text, parameters, compiler.get_converters([column for column, *_ in compiler.select])
+        return text, parameters, _converters(compiler)
 
     def _made(self, row: Sequence[Any]) -> M:
         made = self._model.from_db(connection.alias, self._names, row[self._columns])
@@ -141,18 +156,16 @@ class PreparedUpdate(_Prepared):
         self._build = build
 
     def __call__(self, **values: Any) -> int:
-        statement, parameters = self._bound(values)
-        with connection.cursor() as cursor:
-            cursor.execute(statement.sql, parameters)
-            changed: int = cursor.rowcount
-            return changed
+        _, cursor = self._asked(values)
+        with cursor:
+            return int(cursor.rowcount)
 
     def _compile(self, values: Mapping[str, Any]) -> tuple[str, Sequence[Any], Converters]:
         rows, written = self._build(**values)
         query: Any = rows.query.chain(sql.UpdateQuery)
         query.add_update_values(written)
         text, parameters = query.get_compiler(connection=connection).as_sql()
-        return text, parameters, {}
+        return text, parameters, ()
 
 
 def insert(rows: Sequence[Model]) -> None:
@@ -189,8 +202,8 @@ def _stand_ins(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[Any, _Gi
     def stand_in(name: str, value: Any, place: int | None = None) -> Any:
         if value is None:
             return None
-        made = _like(value, len(given))
-        given[_adapted(made)] = _Given(name, place)
+        made, adapt = _like(value, len(given)), _adapter(value)
+        given[adapt(made) if adapt else made] = _Given(name, place, adapt)
         return made
 
     found = {
@@ -218,26 +231,37 @@ def _like(value: Any, number: int) -> Any:
             raise TypeError(f"A prepared statement takes no {type(value).__name__}.")
 
 
-def _adapted(value: Any) -> Any:
-    """As the database takes it."""
+def _adapter(value: Any) -> Callable[[Any], Any] | None:
+    """What makes of such a value what the database takes; none where that is the value itself."""
     if isinstance(value, datetime):
-        return connection.ops.adapt_datetimefield_value(value)
-    if isinstance(value, Decimal):
-        return connection.ops.adapt_decimalfield_value(value, None, None)
-    return value
+        return _moment
+    return _usd if isinstance(value, Decimal) else None
 
 
-def _placed(parameter: Any, given: Mapping[Any, _Given]) -> Any:
-    """Who goes where this stand-in is; or the parameter itself, which is the statement's own."""
+def _moment(value: datetime) -> Any:
+    return connection.ops.adapt_datetimefield_value(value)
+
+
+def _usd(value: Decimal) -> Any:
+    return connection.ops.adapt_decimalfield_value(value)
+
+
+def _placed(parameter: Any, given: Mapping[Any, _Given]) -> _Given | None:
+    """Who goes where this stand-in is; nobody where the parameter is the statement's own."""
     found = given.get(parameter) if isinstance(parameter, int | str | datetime | Decimal) else None
     if found and isinstance(parameter, int) and type(parameter) is not int:
-        return replace(found, kind=type(parameter))
-    return found or parameter
+        return replace(found, adapt=type(parameter))  # PostgreSQL's numbers say how large their column is
+    return found
 
 
-def _converted(row: Sequence[Any], converters: Converters) -> tuple[Any, ...]:
-    values = list(row)
-    for position, (steps, expression) in converters.items():
-        for step in steps:
-            values[position] = step(values[position], expression, connection)
-    return tuple(values)
+def _converters(compiler: Any) -> Converters:
+    found = compiler.get_converters([column for column, *_ in compiler.select])
+    return [(position, _in_turn(*how)) for position, how in found.items()]
+
+
+def _in_turn(steps: Sequence[Callable[..., Any]], expression: Any) -> Callable[[Any], Any]:
+    """Of nothing, each of them makes nothing."""
+    first, *others = steps
+    if not others:
+        return lambda value: first(value, expression, connection)
+    return lambda value: reduce(lambda found, step: step(found, expression, connection), steps, value)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from django.db import DatabaseError, OperationalError
+from django.db import DatabaseError, IntegrityError, OperationalError
+from django.db.transaction import TransactionManagementError
 from pytest_django import DjangoDbBlocker
 
 from orchestration.adapters.sqlite3.base import DatabaseWrapper, turn_of
@@ -179,3 +181,38 @@ def test_many_writers_all_come_through(one: DatabaseWrapper, tmp_path: Path):
         thread.join(LONG)
     assert failed == []
     assert run(one, "SELECT count(*) FROM things") == [(60,)]
+
+
+def test_what_sqlite_refuses_is_told_as_django_does_and_ends_a_transaction_there(one: DatabaseWrapper):
+    run(one, "CREATE TABLE told (number INTEGER UNIQUE)")
+    run(one, "INSERT INTO told VALUES (%s)", 1)
+    with pytest.raises(IntegrityError):
+        run(one, "INSERT INTO told VALUES (%s)", 1)
+    one.in_atomic_block = one.needs_rollback = True
+    with pytest.raises(TransactionManagementError):
+        run(one, "SELECT number FROM told")
+    one.in_atomic_block = one.needs_rollback = False
+    assert run(one, "SELECT number, '100 %%' FROM told WHERE number = %s", 1) == [(1, "100 %")]
+
+
+def test_whoever_listens_to_statements_hears_of_each(one: DatabaseWrapper):
+    heard = []
+
+    def listen(execute: Callable[..., object], sql: str, params: object, many: bool, context: object) -> object:
+        heard.append((sql, params))
+        return execute(sql, params, many, context)
+
+    with one.execute_wrapper(listen):
+        assert run(one, "SELECT %s", 7) == [(7,)]
+    run(one, "SELECT %s", 8)
+    assert heard == [("SELECT %s", (7,))]
+
+
+def test_moments_come_as_moments(one: DatabaseWrapper):
+    run(one, "CREATE TABLE moments (at DATETIME)")
+    now = datetime(2026, 11, 21, 17, 42, 9, 123, tzinfo=UTC)
+    run(one, "INSERT INTO moments VALUES (%s)", one.ops.adapt_datetimefield_value(now))
+    [(at,)] = run(one, "SELECT at FROM moments")
+    for stored in (at, "2026-11-21 17:42:09.000123", now):
+        assert one.ops.convert_datetimefield_value(stored, None, one) == now
+    assert one.ops.convert_datetimefield_value(None, None, one) is None

@@ -11,10 +11,13 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from functools import lru_cache
+from sqlite3 import Cursor
 from typing import Any
 
-from django.db.backends.sqlite3 import base
+from django.db.backends.sqlite3 import base, operations
+from django.db.backends.utils import CursorWrapper
 from typing_extensions import override
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
@@ -47,17 +50,52 @@ class _Cursor(base.SQLiteCursorWrapper):
     @override
     def execute(self, query: str, params: Any = None) -> Any:
         if self.connection.in_transaction or not query.startswith(WRITES):
-            return super().execute(query, params)
+            return self._execute(query, params)
         with self.alone():
-            return super().execute(query, params)
+            return self._execute(query, params)
+
+    def _execute(self, query: str, params: Any) -> Any:
+        if isinstance(params, list | tuple):
+            return Cursor.execute(self, _with_marks(query), params)
+        return super().execute(query, params)
+
+
+class _Asked(CursorWrapper):
+    """Django's way from a statement to SQLite takes longer than SQLite's answer: this is the same, without the turns
+    that nobody takes here."""
+
+    @override
+    def execute(self, sql: Any, params: Any = None) -> Any:
+        if self.db.execute_wrappers:
+            return super().execute(sql, params)
+        self.db.validate_no_broken_transaction()
+        with self.db.wrap_database_errors:
+            return self.cursor.execute(sql, params)
+
+    def fetchall(self) -> Any:
+        with self.db.wrap_database_errors:
+            return self.cursor.fetchall()
+
+
+class _Operations(operations.DatabaseOperations):
+    def convert_datetimefield_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        if type(value) is datetime and value.tzinfo is None:
+            return value.replace(tzinfo=self.connection.timezone)
+        return super().convert_datetimefield_value(value, expression, connection)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """A transaction begins with its turn and gives it back with its end, whatever that is."""
 
+    ops_class = _Operations
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._turn: threading.Lock | None = None
+
+    @override
+    def make_cursor(self, cursor: Any) -> Any:
+        return _Asked(cursor, self)
 
     @override
     def create_cursor(self, name: Any = None) -> Any:
