@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
@@ -40,6 +40,7 @@ from orchestration.domain.states import ENTRY_OPEN, SWARM_OVER, AttemptStatus
 from orchestration.domain.texts import first_line
 from orchestration.models import Attempt, MergeEntry, Resolution, Swarm
 from orchestration.models.prepared import PreparedRead, PreparedRows
+from orchestration.stages.due import forecasts_before
 from orchestration.stages.rows import store_of, swarm_row
 from orchestration.stages.transition import Superseded, moves
 from orchestration.stages.warn import Warnings
@@ -54,7 +55,7 @@ Merged = Mapping[int, frozenset[str]]
 
 def forecast(swarm_id: int) -> None:
     """Harmless however often it is called: the same branches are not merged twice."""
-    if not settings.SWARM["FORECAST_SECONDS"] or not _due(pk=swarm_id, before=_before(timezone.now())):
+    if not settings.SWARM["FORECAST_SECONDS"] or not _due(pk=swarm_id, before=forecasts_before(timezone.now())):
         return
     swarm = swarm_row(swarm_id)
     branches = _branches(swarm)
@@ -78,11 +79,7 @@ def forecast(swarm_id: int) -> None:
 def _claim(swarm: Swarm) -> datetime | None:
     """Who comes too soon after the last one, or beside it, has nothing to do: the tick asks again."""
     now = timezone.now()
-    return now if _free(swarm.pk, _before(now)).update(forecast_at=now) == 1 else None
-
-
-def _before(now: datetime) -> datetime:
-    return now - timedelta(seconds=settings.SWARM["FORECAST_SECONDS"])
+    return now if _free(swarm.pk, forecasts_before(now)).update(forecast_at=now) == 1 else None
 
 
 def _free(pk: int, before: datetime) -> QuerySet[Swarm]:

@@ -34,6 +34,7 @@ from orchestration.domain.strategies import chain_to_cut, strategy_problems
 from orchestration.models import Attempt, PlanIteration, Swarm
 from orchestration.stages import iterate
 from orchestration.stages.accounting import nothing_begins
+from orchestration.stages.due import PLANS_IN
 from orchestration.stages.leases import heartbeat
 from orchestration.stages.prepare import prepare
 from orchestration.stages.rows import config_of, status_by_name, swarm_row
@@ -41,7 +42,6 @@ from orchestration.stages.standing import Standing
 from orchestration.stages.transition import Moves, Superseded, moves, status_of
 
 logger = logging.getLogger(__name__)
-PLANS_IN = (SwarmStatus.PLANNING, SwarmStatus.RUNNING)
 TAKEN = "A name of this plan was given to another subtask in the same moment."
 
 

@@ -11,13 +11,12 @@ from django.db.models import Q, QuerySet
 from orchestration.domain.context import digest
 from orchestration.domain.states import SUBTASK_SETTLED, IterationStatus, SubtaskStatus
 from orchestration.models import Delivery, Handoff, PlanIteration, Subtask, Swarm
+from orchestration.stages.due import NOT_KEPT
 from orchestration.stages.tell import is_addressed, messages_for
 
 FAILURES = "Not done, and nothing will happen to it unless you plan it"
 # What was cancelled, a person wanted so; a conflict is being settled.
 HEARD_OF = frozenset({SubtaskStatus.FAILED, SubtaskStatus.BLOCKED, SubtaskStatus.TIMED_OUT})
-
-NOT_KEPT = frozenset({IterationStatus.FAILED, IterationStatus.LOST})
 
 
 @dataclass(frozen=True)

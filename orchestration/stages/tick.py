@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -37,10 +38,11 @@ from orchestration.models import (
     Subtask,
     Swarm,
 )
-from orchestration.models.prepared import PreparedRows
+from orchestration.models.prepared import PreparedRead, PreparedRows
 from orchestration.stages import leases
 from orchestration.stages.accounting import free_reservations
 from orchestration.stages.ask import look_after_questions
+from orchestration.stages.due import forecasts_before, to_plan
 from orchestration.stages.gate import lose as lose_gate
 from orchestration.stages.handoff import lose
 from orchestration.stages.maintain import EVERY
@@ -119,60 +121,75 @@ def _give_up(attempt: Attempt) -> None:
 
 
 def _nudge() -> None:
-    before = timezone.now() - UNCLAIMED_AFTER
-    assigned = Attempt.objects.filter(status=AttemptStatus.ASSIGNED, created_at__lt=before)
-    running = assigned.filter(subtask__swarm__status=SwarmStatus.RUNNING)
-    for attempt_id in running.values_list("pk", flat=True):
-        queue.nudge(Stage.EXECUTE, attempt_id)
-    for swarm_id, status in Swarm.objects.active().values_list("pk", "status"):
-        for stage in _STAGES.get(SwarmStatus(status), ()):
-            queue.nudge(stage, swarm_id)
-    split = Subtask.objects.filter(status=SubtaskStatus.WAITING, swarm__status=SwarmStatus.RUNNING)
-    for subtask_id in split.exclude(attempts__status__in=ATTEMPT_LIVE).values_list("pk", flat=True):
-        queue.nudge(Stage.SUBPLAN, subtask_id)
-    _nudge_gates(before)
-    late = Publication.objects.filter(status__in=PUBLICATION_OPEN, swarm__status__in=SWARM_OVER)
-    for swarm_id in late.values_list("swarm", flat=True):
-        queue.nudge(Stage.FINISH, swarm_id)
-    waiting = MergeEntry.objects.filter(status__in=ENTRY_OPEN).order_by("swarm")  # its own order would undo distinct
-    for swarm_id in waiting.values_list("swarm", flat=True).distinct():
-        queue.nudge(Stage.MERGE, swarm_id)
-    _nudge_conflicts()
+    now = timezone.now()
+    for stage, rows in _left(now):
+        for row_id in dict.fromkeys(pk for (pk,) in rows):
+            queue.nudge(stage, row_id)
+
+
+def _left(now: datetime) -> Iterator[tuple[Stage, Sequence[tuple[int]]]]:
+    """What each stage should look at."""
+    unclaimed = now - UNCLAIMED_AFTER
+    yield Stage.EXECUTE, _assigned(before=unclaimed)
+    yield Stage.PLAN, _to_plan()
+    yield Stage.DISPATCH, _to_dispatch()
+    yield Stage.SUBPLAN, _split()
+    yield Stage.GATE, _to_gate(before=unclaimed)
+    yield Stage.FINISH, [*_to_finish(), *_to_publish()]
+    yield Stage.MERGE, [*_to_merge(), *_gated_of_ended()]
+    yield Stage.RESOLVE, _to_resolve()
     if settings.SWARM["FORECAST_SECONDS"]:
-        _nudge_forecasts()
-    neglected = Repository.objects.filter(looked_after_at__lt=timezone.now() - EVERY)
-    for repository_id in neglected.values_list("pk", flat=True):
-        queue.nudge(Stage.MAINTAIN, repository_id)
+        yield Stage.FORECAST, _to_forecast(before=forecasts_before(now))
+    yield Stage.MAINTAIN, _neglected(before=now - EVERY)
 
 
-def _nudge_conflicts() -> None:
-    """Those about which nobody has decided yet who settles them."""
+def _split_alone() -> QuerySet[Subtask]:
+    """Whose parts are worked on by themselves."""
+    rows = Subtask.objects.filter(status=SubtaskStatus.WAITING, swarm__status=SwarmStatus.RUNNING)
+    return rows.exclude(attempts__status__in=ATTEMPT_LIVE)
+
+
+def _undecided() -> QuerySet[MergeEntry]:
+    """Conflicts about which nobody has decided yet who settles them."""
     rows = MergeEntry.objects.filter(status=EntryStatus.CONFLICT, rung="", subtask__status=SubtaskStatus.CONFLICT)
-    for swarm_id in rows.filter(swarm__status__in=SWARM_ACTIVE).order_by("swarm").values_list("swarm").distinct():
-        queue.nudge(Stage.RESOLVE, swarm_id[0])
+    return rows.filter(swarm__status__in=SWARM_ACTIVE)
 
 
-def _nudge_forecasts() -> None:
+def _forecasts(before: datetime) -> QuerySet[Swarm]:
     """Where something has not landed yet, or a forecast was made of what has ended since."""
     running = Attempt.objects.filter(status=AttemptStatus.RUNNING).values("subtask__swarm")
     waiting = MergeEntry.objects.filter(status__in=ENTRY_OPEN).values("swarm")
     going_on = Q(status__in=SWARM_ACTIVE) & (Q(pk__in=running) | Q(pk__in=waiting))
-    for swarm_id in Swarm.objects.filter(going_on | ~Q(clashes_at="")).values_list("pk", flat=True):
-        queue.nudge(Stage.FORECAST, swarm_id)
+    due = Q(forecast_at__isnull=True) | Q(forecast_at__lte=before)
+    return Swarm.objects.filter(due, going_on | ~Q(clashes_at=""))
 
 
-def _nudge_gates(before: datetime) -> None:
-    """Gates that nobody claimed; and those of swarms that are over, which their writers end."""
-    unclaimed = GateRun.objects.filter(status=GateStatus.WAITING, created_at__lt=before)
-    for run_id in unclaimed.values_list("pk", flat=True):
-        queue.nudge(Stage.GATE, run_id)
-    over = GateRun.objects.filter(status__in=GATE_LIVE, swarm__status__in=SWARM_OVER).order_by("swarm")
-    for swarm_id in over.values_list("swarm", flat=True).distinct():
-        queue.nudge(Stage.MERGE, swarm_id)
+def _in(status: SwarmStatus) -> PreparedRead:
+    return PreparedRead(lambda: Swarm.objects.filter(status=status).order_by().values_list("pk"))
 
 
-_STAGES = {
-    SwarmStatus.PLANNING: (Stage.PLAN,),
-    SwarmStatus.RUNNING: (Stage.DISPATCH, Stage.PLAN),
-    SwarmStatus.FINALIZING: (Stage.FINISH,),
-}
+_assigned = PreparedRead(
+    lambda before: Attempt.objects.filter(
+        status=AttemptStatus.ASSIGNED, created_at__lt=before, subtask__swarm__status=SwarmStatus.RUNNING
+    ).values_list("pk")
+)
+_to_plan = PreparedRead(lambda: to_plan().values_list("pk"))
+_to_dispatch = _in(SwarmStatus.RUNNING)
+_split = PreparedRead(lambda: _split_alone().values_list("pk"))
+_to_gate = PreparedRead(
+    lambda before: GateRun.objects.filter(status=GateStatus.WAITING, created_at__lt=before).values_list("pk")
+)
+_to_finish = _in(SwarmStatus.FINALIZING)
+_to_publish = PreparedRead(
+    lambda: Publication.objects.filter(status__in=PUBLICATION_OPEN, swarm__status__in=SWARM_OVER).values_list("swarm")
+)
+_to_merge = PreparedRead(
+    lambda: MergeEntry.objects.filter(status__in=ENTRY_OPEN).order_by("swarm").values_list("swarm").distinct()
+)
+# Those of swarms that are over are ended by their writers.
+_gated_of_ended = PreparedRead(
+    lambda: GateRun.objects.filter(status__in=GATE_LIVE, swarm__status__in=SWARM_OVER).order_by().values_list("swarm")
+)
+_to_resolve = PreparedRead(lambda: _undecided().order_by("swarm").values_list("swarm").distinct())
+_to_forecast = PreparedRead(lambda before: _forecasts(before).values_list("pk"))
+_neglected = PreparedRead(lambda before: Repository.objects.filter(looked_after_at__lt=before).values_list("pk"))

@@ -50,6 +50,7 @@ from orchestration.models import (
     Swarm,
 )
 from orchestration.models.prepared import PreparedRead, PreparedUpdate, insert
+from orchestration.stages.due import may_be_due
 
 PLAIN = (str, int, datetime)  # what a prepared statement takes
 MAX_FACT = 1000  # characters of people's and agents' words in an event
@@ -131,7 +132,7 @@ class Moves:
         )
 
         def tell() -> None:  # no partial: Django's log of a hook that fails asks for its name
-            _tell(self._swarm.public_id, last, tuple(self._nudges))
+            _tell(self._swarm, last, tuple(self._nudges))
 
         transaction.on_commit(tell, robust=True)
 
@@ -206,10 +207,11 @@ def _waits_for_parts(row: Row) -> int | None:
     return row.parent_id if isinstance(row, Subtask | PlanIteration) else None
 
 
-def _tell(swarm_id: str, seq: int, nudges: tuple[tuple[Stage, int], ...]) -> None:
+def _tell(swarm: Swarm, seq: int, nudges: tuple[tuple[Stage, int], ...]) -> None:
     for stage, row_id in nudges:
-        queue.nudge(stage, row_id)
-    live.announce(group_of(swarm_id), seq)
+        if may_be_due(stage, swarm):
+            queue.nudge(stage, row_id)
+    live.announce(group_of(swarm.public_id), seq)
     live.announce(BOARD_GROUP, seq)
 
 
