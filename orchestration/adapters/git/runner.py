@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.git.spawning import Spawned
 from orchestration.domain.errors import AdapterError, Failure, InvalidInput
 
 CONFIG = Path(__file__).with_name("gitconfig")
@@ -138,36 +138,57 @@ def run_git(
     """
     if cancellation is not None:
         cancellation.check()
-    command = ["git", *OPTIONS, *(part for option in config for part in ("-c", option))]
+    # Never in a directory in which git could discover somebody's repository.
+    command = ["git", "-C", str(work_tree or "/"), *OPTIONS, *(part for option in config for part in ("-c", option))]
     command += [f"--git-dir={git_dir}"] if git_dir is not None else []
     command += [f"--work-tree={work_tree}"] if work_tree is not None else []
-    child = _start([*command, *args], work_tree, _environment(index, env), wants_input=stdin is not None)
+    deadline = time.monotonic() + timeout_s
     try:
-        with cancellation.calling(lambda: _kill(child)) if cancellation else contextlib.nullcontext():
-            result = _collect(child, stdin, time.monotonic() + timeout_s, max_bytes)
+        with (
+            _spawned([*command, *args], _environment(index, env), wants_input=stdin is not None) as child,
+            cancellation.calling(child.kill) if cancellation else contextlib.nullcontext(),
+        ):
+            printed, said = child.hear(stdin or b"", deadline, max_bytes)
+            if max_bytes is not None and len(printed) > max_bytes:
+                result = GitResult(0, printed[:max_bytes], "", cut=True)
+            else:
+                result = GitResult(child.wait(deadline), printed, shown(said))
     except TimeoutError:
         raise AdapterError(
             Failure.TRANSIENT, f"git {args[0]} did not end within {timeout_s:g} seconds and was stopped."
         ) from None
-    finally:
-        _kill(child)
-        _close(child)
     if cancellation is not None:
         cancellation.check()
     if result.code in ok or result.cut:
         return result
+    if work_tree is not None and not work_tree.is_dir():
+        raise AdapterError(Failure.PERMANENT, f"The directory {work_tree} does not exist.")
     raise _error(args[0], result)
 
 
 def start_git(*args: str, git_dir: Path) -> subprocess.Popen[bytes]:
     """A child that goes on answering what it is asked; children.py talks to it and ends it."""
-    command = ["git", *OPTIONS, f"--git-dir={git_dir}", *args]
-    return _start(command, None, _environment(None, None), wants_input=True, keep_errors=False)
+    with _started():
+        return subprocess.Popen(
+            ["git", *OPTIONS, f"--git-dir={git_dir}", *args],
+            cwd="/",
+            env=_environment(None, None),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
 
 def end_git(child: subprocess.Popen[bytes]) -> None:
-    _kill(child)
-    _close(child)
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+    child.wait()
 
 
 def _environment(index: Path | None, extra: Mapping[str, str] | None) -> dict[str, str]:
@@ -180,97 +201,21 @@ def _environment(index: Path | None, extra: Mapping[str, str] | None) -> dict[st
     return {**environment, **(extra or {})}
 
 
-def _start(
-    command: list[str],
-    work_tree: Path | None,
-    environment: dict[str, str],
-    *,
-    wants_input: bool,
-    keep_errors: bool = True,
-) -> subprocess.Popen[bytes]:
+def _spawned(command: list[str], environment: dict[str, str], *, wants_input: bool) -> Spawned:
+    with _started():
+        return Spawned(command, environment, wants_input=wants_input)
+
+
+@contextlib.contextmanager
+def _started() -> Iterator[None]:
     try:
-        return subprocess.Popen(  # the group is killed and the pipes closed by run_git
-            command,
-            cwd=work_tree or "/",  # never a directory in which git could discover somebody's repository
-            env=environment,
-            stdin=subprocess.PIPE if wants_input else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if keep_errors else subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        yield
     except FileNotFoundError as error:
-        if error.filename != "git":
-            raise AdapterError(Failure.PERMANENT, f"The directory {work_tree} does not exist.") from error
         raise AdapterError(
             Failure.PERMANENT, "git is not installed or not on PATH: install git 2.39 or newer."
         ) from error
     except OSError as error:
         raise AdapterError(Failure.TRANSIENT, f"git could not be started: {error.strerror}.") from error
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    if child.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-
-
-def _close(child: subprocess.Popen[bytes]) -> None:
-    for pipe in (child.stdin, child.stdout, child.stderr):
-        if pipe is not None:
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-    child.wait()
-
-
-def _collect(child: subprocess.Popen[bytes], stdin: bytes | None, deadline: float, max_bytes: int | None) -> GitResult:
-    """Feed and read the child's pipes until they close, it printed enough, or TimeoutError."""
-    if child.stdout is None or child.stderr is None:
-        raise ValueError("the child was started without pipes")
-    output: dict[object, list[bytes]] = {child.stdout: [], child.stderr: []}
-    waiting = memoryview(stdin or b"")
-    size = 0
-    with selectors.DefaultSelector() as selector:
-        selector.register(child.stdout, selectors.EVENT_READ)
-        selector.register(child.stderr, selectors.EVENT_READ)
-        if child.stdin is not None:
-            os.set_blocking(child.stdin.fileno(), False)
-            selector.register(child.stdin, selectors.EVENT_WRITE)
-        while selector.get_map():
-            for key, _ in selector.select(_left(deadline)):
-                if key.fileobj is child.stdin:
-                    waiting = _feed(key.fd, waiting)
-                    if not waiting:
-                        selector.unregister(key.fileobj)
-                        child.stdin.close()
-                    continue
-                chunk = os.read(key.fd, 1 << 16)
-                if not chunk:
-                    selector.unregister(key.fileobj)
-                    continue
-                output[key.fileobj].append(chunk)
-                size += len(chunk) if key.fileobj is child.stdout else 0
-            if max_bytes is not None and size > max_bytes:
-                return GitResult(0, b"".join(output[child.stdout])[:max_bytes], "", cut=True)
-    try:
-        code = child.wait(_left(deadline))
-    except subprocess.TimeoutExpired:
-        raise TimeoutError from None
-    return GitResult(code, b"".join(output[child.stdout]), shown(b"".join(output[child.stderr])))
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _feed(descriptor: int, waiting: memoryview) -> memoryview:
-    """What is still to be written; nothing once the child no longer listens."""
-    try:
-        return waiting[os.write(descriptor, waiting[: 1 << 16]) :] if waiting else waiting
-    except BrokenPipeError:
-        return memoryview(b"")
 
 
 def _error(name: str, result: GitResult) -> AdapterError:

@@ -23,8 +23,8 @@ class Descriptors:
     def memory(self, content: bytes) -> int:
         """A file without a name that holds `content`, ready to be read from its start."""
         fd = self.own(os.memfd_create("swarmsite"))
-        with open(fd, "wb", closefd=False) as file:
-            file.write(content)
+        while content:
+            content = content[os.write(fd, content) :]
         os.lseek(fd, 0, os.SEEK_SET)
         return fd
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from orchestration.adapters.cancellation import Cancellation
+from orchestration.adapters.git import spawning
 from orchestration.adapters.git.runner import run_git
 from orchestration.adapters.git.store import BareRepository
 from orchestration.domain.errors import AdapterError, Failure
@@ -167,3 +169,18 @@ def test_no_descriptor_is_left_open(store: BareRepository):
         with pytest.raises(AdapterError):
             store.run("no-such-command")
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_git_gets_three_descriptors_and_dies_when_nobody_reads(fake_git: Any):
+    """The server ignores SIGPIPE as every Python does, and whoever started it may have left it a descriptor."""
+    fake_git("readlink /proc/self/fd/*; grep SigIgn /proc/self/status")
+    inherited = os.open("/dev/zero", os.O_RDONLY)
+    try:
+        os.set_inheritable(inherited, True)
+        spawning._keep_what_we_inherited.cache_clear()
+        *open_there, ignored = run_git("anything").text.splitlines()
+    finally:
+        os.close(inherited)
+    assert open_there[0] == "/dev/null"
+    assert [one.partition(":")[0] for one in open_there[1:]] == ["pipe", "pipe"]
+    assert not int(ignored.split()[1], 16) & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)
