@@ -16,13 +16,24 @@ from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Model, QuerySet, sql
+from django.db.models import Field, Model, QuerySet, sql
 from django.db.models.query import get_related_populators
 
 M = TypeVar("M", bound=Model)
 MOST_SHAPES = 64  # of one statement: a list has another length each time
 Shape = tuple[Any, ...]
 Converters = Sequence[tuple[int, Callable[[Any], Any]]]  # of the columns that Python has otherwise
+_KEY = "id"  # of every model, as Django names it where nobody does
+_PLAIN: Mapping[str, type] = {
+    "BooleanField": bool,
+    "CharField": str,
+    "ForeignKey": int,
+    "OneToOneField": int,
+    "PositiveBigIntegerField": int,
+    "PositiveIntegerField": int,
+    "PositiveSmallIntegerField": int,
+    "TextField": str,
+}
 _FIRST = 2_000_000_011  # stand-ins are like no value that a statement has of its own, and fit every column
 _FIRST_MOMENT = datetime(2963, 7, 11, 13, 17, 19, 23, UTC)
 
@@ -170,23 +181,48 @@ class PreparedUpdate(_Prepared):
 
 def insert(rows: Sequence[Model]) -> None:
     """All of one kind and new, in one statement. They are not told their keys."""
-    if not rows:
-        return
-    add = True  # what Django names this argument differs from field to field
-    fields, text = _insertion(connection.vendor, type(rows[0]), len(rows))
-    values = [field.get_db_prep_save(field.pre_save(row, add), connection) for row in rows for field in fields]
+    if rows:
+        text, columns = _insertion(connection.vendor, type(rows[0]), len(rows))
+        with connection.cursor() as cursor:
+            cursor.execute(text, _stored(rows, columns))
+
+
+def create(row: M) -> M:
+    """One that is new; it is told its key."""
+    text, columns = _insertion(connection.vendor, type(row), 1)
     with connection.cursor() as cursor:
-        cursor.execute(text, values)
+        cursor.execute(f"{text} RETURNING {connection.ops.quote_name(_KEY)}", _stored([row], columns))
+        [(row.pk,)] = cursor.fetchall()
+    row._state.adding, row._state.db = False, connection.alias  # noqa: SLF001 - Django's own name
+    return row
+
+
+def _stored(rows: Sequence[Model], columns: Sequence[tuple[Any, type | None]]) -> list[Any]:
+    add = True  # what Django names this argument differs from field to field
+    database = connections[DEFAULT_DB_ALIAS]
+    return [
+        value
+        if plain and type(value := getattr(row, field.attname)) is plain
+        else field.get_db_prep_save(field.pre_save(row, add), database)
+        for row in rows
+        for field, plain in columns
+    ]
 
 
 @lru_cache(maxsize=256)
-def _insertion(_: str, model: type[Model], rows: int) -> tuple[Sequence[Any], str]:
-    """`_` is the kind of database: each quotes in its own way."""
+def _insertion(_: str, model: type[Model], rows: int) -> tuple[str, Sequence[tuple[Any, type | None]]]:
+    """And its columns. `_` is the kind of database: each quotes in its own way."""
     meta, quote = model._meta, connection.ops.quote_name  # noqa: SLF001 - Django's own name
     fields: list[Any] = [field for field in meta.concrete_fields if not field.primary_key]
     columns = ", ".join(quote(field.column) for field in fields)
     places = ", ".join([f"({', '.join(['%s'] * len(fields))})"] * rows)
-    return fields, f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES {places}"  # noqa: S608 - names of ours
+    text = f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES {places}"  # noqa: S608 - names of ours
+    return text, [(field, _plain(field)) for field in fields]
+
+
+def _plain(field: Any) -> type | None:
+    """The kind of value that goes from such a field to the database as it is."""
+    return _PLAIN.get(field.get_internal_type()) if type(field).pre_save is Field.pre_save else None
 
 
 def _shape(value: Any) -> Any:

@@ -28,7 +28,7 @@ from orchestration.domain.states import (
     SwarmStatus,
 )
 from orchestration.models import Attempt, Lease, Subtask, Swarm
-from orchestration.models.prepared import PreparedRead, PreparedRows, PreparedUpdate
+from orchestration.models.prepared import PreparedRead, PreparedRows, PreparedUpdate, create
 from orchestration.stages.accounting import pause_if_spent_up, steps_used_up
 from orchestration.stages.caching import recall, unasked
 from orchestration.stages.conflicts import paths_to_settle, to_settle
@@ -267,8 +267,7 @@ def _start(row: Subtask, remark: str, together: Moves) -> None:
         return
     entry = to_settle(row)
     rung = entry.rung if entry else ""
-    attempt = Attempt.objects.create(subtask=row, number=len(known) + 1, resolves=entry, rung=rung)
-    together.created(attempt)
+    together.created(create(Attempt(subtask=row, number=len(known) + 1, resolves=entry, rung=rung)))
 
 
 def _nothing_left(swarm: Swarm) -> bool:

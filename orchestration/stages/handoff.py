@@ -20,6 +20,7 @@ from orchestration.domain.retries import GiveUp, Retry, after_failure, after_los
 from orchestration.domain.scopes import doubt
 from orchestration.domain.states import AttemptStatus, EntryStatus, SubtaskStatus
 from orchestration.models import Attempt, CheckRun, Handoff, MergeEntry, PlanIteration
+from orchestration.models.prepared import create
 from orchestration.stages import iterate
 from orchestration.stages.rows import config_of, store_of
 from orchestration.stages.splitting import proposal_problems
@@ -145,7 +146,7 @@ def enqueue(attempt: Attempt, head_sha: str, resolved: Sequence[dict[str, str]],
         together.advance(
             before, EntryStatus.SUPERSEDED, reason=f"Its conflict was settled by attempt {attempt.number}."
         )
-    entry = MergeEntry.objects.create(
+    entry = MergeEntry(
         swarm=attempt.subtask.swarm,
         subtask=attempt.subtask,
         attempt=attempt,
@@ -154,7 +155,7 @@ def enqueue(attempt: Attempt, head_sha: str, resolved: Sequence[dict[str, str]],
         resolved=list(resolved),
         **age,
     )
-    together.created(entry)
+    together.created(create(entry))
 
 
 def _split(attempt: Attempt, handoff: SubmittedHandoff, ending: Ending, together: Moves) -> None:
@@ -197,7 +198,7 @@ def _record_handoff(attempt: Attempt, ending: Ending, stat: DiffStat | None) -> 
     changed = [file.path for file in stat.files] if stat else []
     own = attempt.subtask.kind == "change" and not ending.resolved  # a resolution brings others' files
     outside = doubt(attempt.subtask.scope, changed) if own else ""
-    Handoff.objects.create(
+    handoff = Handoff(
         attempt=attempt,
         status=words.status,
         summary=words.summary,
@@ -209,3 +210,4 @@ def _record_handoff(attempt: Attempt, ending: Ending, stat: DiffStat | None) -> 
         deletions=stat.deletions if stat else 0,
         duration_ms=max(0, round((timezone.now() - started).total_seconds() * 1000) - attempt.waited_ms),
     )
+    create(handoff)

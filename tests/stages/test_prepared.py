@@ -7,14 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, F, OuterRef
 from django.db.models.sql.compiler import SQLCompiler
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from orchestration.models import Attempt, Event, ModelCall, Step, Subtask, Swarm
-from orchestration.models.prepared import MOST_SHAPES, PreparedRead, PreparedRows, PreparedUpdate, insert
+from orchestration.models.prepared import MOST_SHAPES, PreparedRead, PreparedRows, PreparedUpdate, create, insert
 from tests.factories import make_attempt, make_subtask, make_swarm
 
 pytestmark = pytest.mark.django_db
@@ -209,3 +209,17 @@ def test_rows_are_inserted_as_they_would_be_saved():
     assert timezone.now() - call.at < timedelta(minutes=1)
     insert([])
     assert Event.objects.count() == 0
+
+
+def test_one_that_is_created_is_as_it_would_be_saved_and_knows_its_key():
+    subtask, now = make_subtask(), timezone.now()
+    made = create(Attempt(subtask=subtask, number=2, cost_usd=Decimal("1.5"), lease_expires_at=now, doing="it's %s"))
+    fresh = Attempt.objects.get(pk=made.pk)
+    assert all(getattr(made, one.attname) == getattr(fresh, one.attname) for one in Attempt._meta.concrete_fields)
+    assert fresh.created_at >= now
+    made.doing = "changed"
+    made.save()
+    assert list(subtask.attempts.values_list("doing", flat=True)) == ["changed"]
+    with pytest.raises(IntegrityError), transaction.atomic():
+        create(Attempt(subtask=subtask, number=2))
+    assert create(Attempt(subtask=make_subtask(), number=2)).pk != made.pk
