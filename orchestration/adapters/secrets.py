@@ -110,8 +110,11 @@ def _clean_message(message: Message, all_of: Redactor) -> Message:
 def clean_reply(reply: Reply) -> Reply:
     """Of a whole answer: a stream may cut a secret anywhere."""
     all_of = redactor()
-    calls = _clean_calls(reply.tool_calls, all_of)
-    return replace(reply, text=all_of.text(reply.text), tool_calls=calls, detour=clean(reply.detour))
+    text, calls = all_of.text(reply.text), _clean_calls(reply.tool_calls, all_of)
+    detour = all_of.text(storable(reply.detour))
+    if (text, calls, detour) == (reply.text, reply.tool_calls, reply.detour):
+        return reply
+    return replace(reply, text=text, tool_calls=calls, detour=detour)
 
 
 def clean_beginning(text: str) -> str:

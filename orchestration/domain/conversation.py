@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, Literal, NoReturn
 
 from orchestration.domain.errors import InvalidInput
+from orchestration.domain.texts import bytes_of
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -153,7 +154,7 @@ def cost(usage: Usage, endpoint: Endpoint) -> Decimal:
 
 def estimate_tokens(text: str) -> int:
     """Near enough to reserve a budget by; a service's own count replaces it."""
-    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+    return -(-bytes_of(text) // BYTES_PER_TOKEN)
 
 
 def parse_arguments(call: ToolCall) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from itertools import takewhile
 
 from orchestration.domain.conversation import Message, Role, ToolCall, ToolSpec, parse_arguments
 from orchestration.domain.errors import InvalidInput
-from orchestration.domain.texts import first_line
+from orchestration.domain.texts import bytes_of, first_line
 
 BYTES_PER_TOKEN = 3  # fewer than English prose has: code and other scripts take more tokens
 MESSAGE_TOKENS = 8
@@ -57,7 +57,7 @@ def _of_tool(tool: ToolSpec) -> int:
 
 
 def _of(text: str) -> int:
-    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+    return -(-bytes_of(text) // BYTES_PER_TOKEN)
 
 
 def _tokens(one: Message) -> int:

@@ -19,6 +19,11 @@ def storable(value: Any) -> Any:
     return value
 
 
+def bytes_of(text: str) -> int:
+    """In UTF-8. Most texts that are measured are long and plain: these are not copied for it."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
 def size_in_words(count: int) -> str:
     if count < 1024:
         return f"{count} B"

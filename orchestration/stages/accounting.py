@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import ROUND_UP, Decimal
+from functools import lru_cache, partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import F, Q, Sum, TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from orchestration.adapters.cancellation import Cancellation
@@ -71,6 +73,9 @@ class OverBudget(AdapterError):
 
 def plausible(reply: Reply) -> Reply:
     """A service may say any figure; one that no database holds must not end the attempt."""
+    said, most = reply.usage, MOST_TOKENS
+    if 0 <= said.input_tokens <= most and 0 <= said.output_tokens <= most and 0 <= reply.cost_usd <= MOST_USD:
+        return reply
     usage = replace(
         reply.usage,
         input_tokens=_tokens(reply.usage.input_tokens),
@@ -173,8 +178,9 @@ def _answered_by(reply: Reply, swarm: Swarm) -> int:
     return _endpoints[reply.endpoint_id]
 
 
-_LIMITS = ("config", "stopped_by", "tool_calls", "repository__monthly_budget_usd")
-_limits = PreparedRead(lambda pk: Swarm.objects.filter(pk=pk).values_list(*_LIMITS))
+_LIMITS = ("stopped_by", "tool_calls", "repository__monthly_budget_usd")
+_limits = PreparedRead(lambda pk: Swarm.objects.filter(pk=pk).values_list(Cast("config", TextField()), *_LIMITS))
+_config_in = lru_cache(maxsize=64)(SwarmConfig.model_validate_json)  # of the same words, asked before every call
 
 
 class Spending:
@@ -194,7 +200,7 @@ class Spending:
     ) -> Iterator[None]:
         """Around one call. Raises OverBudget, also where the service wants to be paid first; `left` raises when the
         caller has no more time to wait."""
-        self._reserve(ask_of(endpoint, messages, tools), left)
+        self._reserve(partial(ask_of, endpoint, messages, tools), left)
         release_connection()
         try:
             yield
@@ -207,7 +213,7 @@ class Spending:
         finally:
             self._release()
 
-    def _reserve(self, ask: Ask, left: Callable[[], float]) -> None:
+    def _reserve(self, ask: Callable[[], Ask], left: Callable[[], float]) -> None:
         decision = self._try(ask)
         if isinstance(decision, Hold):
             asked = time.monotonic()
@@ -219,7 +225,7 @@ class Spending:
             pause_at(self._swarm, decision)
             raise OverBudget(decision.reason)
 
-    def _try_again(self, ask: Ask, left: Callable[[], float]) -> Decision:
+    def _try_again(self, ask: Callable[[], Ask], left: Callable[[], float]) -> Decision:
         look = FIRST_LOOK_S
         while True:
             release_connection()
@@ -235,16 +241,17 @@ class Spending:
         if seconds:
             _row(self._on).update(queued_ms=F("queued_ms") + round(seconds * 1000))
 
-    def _try(self, ask: Ask) -> Decision:
+    def _try(self, ask: Callable[[], Ask]) -> Decision:
         if self._unbound():
             return Grant(Amount())
+        wanted = ask()
         with transaction.atomic():
             _lock(self._on)
             swarm = Swarm.objects.select_for_update(no_key=True).get(pk=self._swarm.pk)
             if swarm.stopped_by:
                 return Stop(swarm.status_reason, Budget(swarm.stopped_by))
             self._require_steps(swarm)
-            decision = decide(limits_of(swarm, locked=True), ask)
+            decision = decide(limits_of(swarm, locked=True), wanted)
             if isinstance(decision, Grant):
                 _hold_back(self._on, swarm, decision.amount)
             return decision
@@ -253,7 +260,7 @@ class Spending:
         """Without a lock: a budget that is set after this look binds the next call. What is in flight holds nothing
         back then, and is booked like all else."""
         [(config, stopped_by, calls, month)] = _limits(pk=self._swarm.pk)
-        limits = SwarmConfig.model_validate(config)
+        limits = _config_in(config)
         budgets = (limits.budget_usd, limits.budget_tokens, month)
         return not stopped_by and calls < limits.max_total_steps and budgets == (None, None, None)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration.domain.texts import REPLACEMENT, first_line, storable
+from orchestration.domain.texts import REPLACEMENT, bytes_of, first_line, storable
 
 # Half pairs and NUL on purpose, often, and beside what they could be confused with.
 ODD = st.sampled_from(["\x00", "\ud83d", "\ude00", "\U0001f600", "\ufeff", "\ufffe", "\uffff", "a", "ä"])
@@ -33,6 +33,11 @@ def test_the_result_is_utf8_without_nul(value: Any):
     encoded = json.dumps(storable(value), ensure_ascii=False).encode("utf-8")
     assert json.loads(encoded) == storable(value)
     assert all("\x00" not in text for text in texts(storable(value)))
+
+
+@given(TEXT)
+def test_a_texts_length_in_bytes_is_that_of_its_encoding(text: str):
+    assert bytes_of(text) == len(text.encode("utf-8", "replace"))
 
 
 @given(VALUE)

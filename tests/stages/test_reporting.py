@@ -17,7 +17,7 @@ from orchestration.domain.conversation import ToolCall, Usage
 from orchestration.domain.errors import AdapterError
 from orchestration.models import Attempt, ModelCall, Step, Swarm
 from orchestration.stages import accounting
-from orchestration.stages.accounting import Calls, book
+from orchestration.stages.accounting import MOST_TOKENS, MOST_USD, Calls, book, plausible
 from orchestration.stages.reporting import ALIVE_EVERY_S, AttemptReport
 from tests import factories
 from tests.stages.replies import reply
@@ -143,3 +143,11 @@ def test_a_sign_of_life_is_written_when_the_last_one_is_some_seconds_old(
     attempt.refresh_from_db()
     assert attempt.last_sign_at
     assert attempt.last_sign_at >= before
+
+
+def test_what_a_service_says_is_kept_within_what_a_database_holds():
+    told = reply(usage=Usage(-5, MOST_TOKENS + 1), cost_usd=Decimal(-1))
+    kept = plausible(told)
+    assert (kept.usage, kept.cost_usd) == (Usage(0, MOST_TOKENS), Decimal(0))
+    assert plausible(kept) is kept
+    assert plausible(reply(cost_usd=MOST_USD + 1)).cost_usd == MOST_USD
