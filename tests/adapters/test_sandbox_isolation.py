@@ -8,7 +8,7 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -274,8 +274,8 @@ def without(*removed: str) -> object:
     """The box's real options less some of them."""
     real = mounts.options
 
-    def options(view: mounts.View, files: Mapping[str, int]) -> list[str]:
-        return [word for word in real(view, files) if word not in removed]
+    def options(view: mounts.View) -> list[list[str]]:
+        return [[word for word in words if word not in removed] for words in real(view)]
 
     return options
 

@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +18,7 @@ from orchestration.adapters.sandbox import cgroups, isolation, mounts, watching
 from orchestration.adapters.sandbox.boxes import DEFAULT_LIMITS, Command, CommandResult, Limits, Program, existing
 from orchestration.adapters.sandbox.child import Child, Pipes, talking
 from orchestration.adapters.sandbox.commands import LONGEST_ARGUMENT, arguments, require_short, shell
-from orchestration.adapters.sandbox.launch import Launch
+from orchestration.adapters.sandbox.launch import Launch, packed
 from orchestration.adapters.sandbox.output import BoundedOutput
 from orchestration.domain.errors import AdapterError, Failure
 
@@ -98,6 +97,7 @@ class BubblewrapBox:
         except OSError as error:
             raise AdapterError(Failure.TRANSIENT, f"No control group could be made: {error}") from error
         self._resources = _resources(limits, groups)
+        self._options = [packed(words) for words in mounts.options(view)]
         self._closed = False
 
     def run(self, command: Command, *, timeout_s: float, cancellation: Cancellation | None = None) -> CommandResult:
@@ -122,7 +122,7 @@ class BubblewrapBox:
     def _launch(self, command: Command, input_: bytes | None) -> Launch:
         vector, files = self._vector(command)
         more = command.environment if isinstance(command, Program) else {}
-        return Launch(self._bwrap, partial(self._options, more), files, [*FIRST, *vector], input_=input_)
+        return Launch(self._bwrap, partial(self._packed, more), files, [*FIRST, *vector], input_=input_)
 
     def _run(self, command: Command, timeout_s: float, cancellation: Cancellation, output_bytes: int) -> CommandResult:
         cancellation.check()
@@ -158,13 +158,14 @@ class BubblewrapBox:
             raise AdapterError(Failure.TRANSIENT, f"A control group took no process: {error}") from error
         launch.release(self._resources)
 
-    def _options(self, more: Mapping[str, str], files: Mapping[str, int]) -> list[str]:
-        return mounts.options(replace(self._view, more=more), files)
+    def _packed(self, more: Mapping[str, str], files: Mapping[str, int]) -> bytes:
+        before, after = self._options
+        return before + packed(mounts.files(files)) + after + packed(mounts.variables(more))
 
     def _vector(self, command: Command) -> tuple[list[bytes], dict[str, bytes]]:
         """The vector, and the files to show inside. A shell's text that the kernel refuses becomes a file."""
         vector = arguments(command.command if isinstance(command, Program) else command)
-        files = {path: text.encode() for path, text in mounts.STUBS.items()}
+        files = dict(mounts.STUBS)
         if isinstance(command, Program):
             files |= {f"{mounts.HOME}/{path}": text.encode() for path, text in command.files.items()}
         if isinstance(command, str) and len(vector[-1]) > LONGEST_ARGUMENT:

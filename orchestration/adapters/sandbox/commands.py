@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from orchestration.domain.errors import InvalidInput
@@ -11,6 +12,7 @@ LONGEST_ARGUMENT = 120_000  # Linux takes 128 KiB in one argument
 LONGEST_VECTOR = 1_000_000
 
 
+@cache
 def shell() -> str:
     return "/usr/bin/bash" if Path("/usr/bin/bash").exists() else "/bin/sh"
 

@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -25,6 +25,11 @@ _CHILD = re.compile(rb'"child-pid": (\d+)\D')
 _ENDED = re.compile(rb'"exit-code": (\d+)')
 
 
+def packed(options: Iterable[str]) -> bytes:
+    """As bwrap reads them from a file."""
+    return b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in options)
+
+
 class Launch:
     """One bwrap. Enter it, `release` it, watch `output` and `exited`; on leaving, its whole tree is dead.
 
@@ -36,7 +41,7 @@ class Launch:
     def __init__(
         self,
         bwrap: str,
-        options: Callable[[Mapping[str, int]], list[str]],
+        options: Callable[[Mapping[str, int]], bytes],
         files: Mapping[str, bytes],
         command: Sequence[bytes],
         *,
@@ -50,6 +55,7 @@ class Launch:
         self._fds = Descriptors()
         self._process: subprocess.Popen[bytes] | None = None
         self._init = -1
+        self._buried = False
         self._status = b""
 
     def __enter__(self) -> Self:
@@ -75,8 +81,8 @@ class Launch:
         self.output, output = self._fds.pipe()
         given, errors = self._other_streams(output)
         files = {path: self._fds.memory(text) for path, text in self._files.items()}
-        words = [*self._options(files), "--json-status-fd", str(status), "--block-fd", str(held)]
-        arguments = self._fds.memory(b"".join(word.encode("utf-8", "surrogateescape") + b"\0" for word in words))
+        own = packed(["--json-status-fd", str(status), "--block-fd", str(held)])
+        arguments = self._fds.memory(self._options(files) + own)
         self._process = subprocess.Popen(
             [self._bwrap, "--args", str(arguments), "--", *self._command],
             env={},  # bwrap's own environment stays readable inside
@@ -130,11 +136,14 @@ class Launch:
 
         The first process is bwrap's child and bwrap ours, so that both are reaped, whoever reaps orphans here.
         """
+        if self._buried:
+            return
         self.kill()
         if self._init >= 0:
             watching.await_death(self._init)
         if self._process is not None:
             self._process.wait()
+        self._buried = True
 
     def end(self) -> int | None:
         """Nothing of it is left; how it ended."""

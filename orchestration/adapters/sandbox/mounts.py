@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 WORKSPACE = "/workspace"
@@ -15,10 +15,11 @@ WRITABLE = {"/tmp": 512, HOME: 256, "/dev/shm": 64}  # noqa: S108 - megabytes of
 USER = 1000
 
 STUBS = {
-    "/etc/passwd": f"agent:x:{USER}:{USER}:agent:{HOME}:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
-    "/etc/group": f"agent:x:{USER}:\nnogroup:x:65534:\n",
-    "/etc/hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
-    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+    "/etc/passwd": b"agent:x:%d:%d:agent:%b:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
+    % (USER, USER, HOME.encode()),
+    "/etc/group": b"agent:x:%d:\nnogroup:x:65534:\n" % USER,
+    "/etc/hosts": b"127.0.0.1 localhost sandbox\n::1 localhost\n",
+    "/etc/nsswitch.conf": b"passwd: files\ngroup: files\nhosts: files dns\n",
 }
 # Never a directory that may hold private keys, as /etc/ssl and /etc/pki do.
 _ETC = (
@@ -44,20 +45,32 @@ class View:
     network: bool = False
     tools: tuple[Path, ...] = ()
     shown: tuple[Path, ...] = ()
-    more: Mapping[str, str] = field(default_factory=dict)  # variables beside the box's own
 
 
-def options(view: View, files: Mapping[str, int]) -> list[str]:
-    """bwrap's options. `files` maps each path of STUBS, SCRIPT and the home's to the descriptor with its text."""
-    return [
-        *_namespaces(network=view.network),
-        *_system(view),
-        *_stubs(files),
+def options(view: View) -> tuple[list[str], list[str]]:
+    """bwrap's options: those before the files that a command brings along, and those after them."""
+    after = [
         *("--bind" if not view.read_only else "--ro-bind", str(view.workspace), WORKSPACE),
         *_sealed(),
         *("--chdir", WORKSPACE),
-        *_environment(environment((*view.tools, *view.shown)) | dict(view.more)),
+        "--clearenv",
+        *variables(environment((*view.tools, *view.shown))),
     ]
+    return [*_namespaces(network=view.network), *_system(view)], after
+
+
+# Copies, no mounts: bwrap reads the whole table of mounts again after each of those.
+def files(descriptors: Mapping[str, int]) -> Iterator[str]:
+    """Each path of STUBS, SCRIPT and the home's with the descriptor that has its text."""
+    for path, descriptor in descriptors.items():
+        mode = "0600" if path.startswith(f"{HOME}/") else "0444"
+        yield from ("--perms", mode, "--file", str(descriptor), path)
+
+
+def variables(values: Mapping[str, str]) -> Iterator[str]:
+    """The last value of each counts."""
+    for name, value in values.items():
+        yield from ("--setenv", name, value)
 
 
 def interpreter() -> tuple[Path, ...]:
@@ -113,16 +126,3 @@ def _sealed() -> Iterator[str]:
     """
     for path in ("/proc", "/dev", "/"):
         yield from ("--remount-ro", path)
-
-
-# Copies, no mounts: bwrap reads the whole table of mounts again after each of those.
-def _stubs(files: Mapping[str, int]) -> Iterator[str]:
-    for path, descriptor in files.items():
-        mode = "0600" if path.startswith(f"{HOME}/") else "0444"
-        yield from ("--perms", mode, "--file", str(descriptor), path)
-
-
-def _environment(variables: Mapping[str, str]) -> Iterator[str]:
-    yield "--clearenv"
-    for name, value in variables.items():
-        yield from ("--setenv", name, value)
