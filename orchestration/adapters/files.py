@@ -32,6 +32,7 @@ from orchestration.domain.errors import InvalidInput
 __all__ = ["ToolError", "WorkspaceFiles", "grep"]
 
 MAX_FILE = 10 * 1024 * 1024
+PIECE = 64 * 1024
 MAX_TEXT = 30_000
 MAX_LINE = 2000
 MAX_ENTRIES = 1000
@@ -141,12 +142,10 @@ class WorkspaceFiles:
 
     def _content(self, path: str) -> bytes:
         with self._find(path) as found:
-            _require_file(found, path)
-            size = os.fstat(found).st_size
+            size = _require_file(found, path)
             require(size <= MAX_FILE, f"{path} has {size} bytes; look at parts of it with a command.")
-            try:  # the very file that was checked
-                with Path(f"/proc/self/fd/{found}").open("rb") as file:
-                    return file.read(MAX_FILE + 1)
+            try:
+                return _whole(found)
             except OSError as error:
                 raise ToolError(f"{path} cannot be read: {error.strerror}.") from error
 
@@ -171,8 +170,9 @@ class WorkspaceFiles:
                 with suppress(FileExistsError):
                     os.mkdir(name, 0o755, dir_fd=at)
                 at = opened(stack, name, at, path)
-                require(not stat.S_ISLNK(os.fstat(at).st_mode), f"{path} goes through a link; it is not written.")
-                require_directory(at, path)
+                mode = os.fstat(at).st_mode
+                require(not stat.S_ISLNK(mode), f"{path} goes through a link; it is not written.")
+                require(stat.S_ISDIR(mode), f"{path} is no directory.")
             yield at
 
 
@@ -187,10 +187,24 @@ def _redirected(walked: list[int], target: str, path: str) -> tuple[list[int], l
     return walked, names
 
 
-def _require_file(fd: int, path: str) -> None:
-    mode = os.fstat(fd).st_mode
-    require(not stat.S_ISDIR(mode), f"{path} is a directory; list it instead.")
-    require(stat.S_ISREG(mode), f"{path} is no ordinary file.")
+def _require_file(fd: int, path: str) -> int:
+    """Its size."""
+    found = os.fstat(fd)
+    require(not stat.S_ISDIR(found.st_mode), f"{path} is a directory; list it instead.")
+    require(stat.S_ISREG(found.st_mode), f"{path} is no ordinary file.")
+    return found.st_size
+
+
+def _whole(found: int) -> bytes:
+    """What is in the very file that was checked, and no more of it than can be used, however fast it grows."""
+    fd, parts, room = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC), [], MAX_FILE + 1
+    try:
+        while room > 0 and (part := os.read(fd, min(room, PIECE))):
+            parts.append(part)
+            room -= len(part)
+    finally:
+        os.close(fd)
+    return b"".join(parts)
 
 
 def _mode(name: str, parent: int, path: str) -> int | None:
@@ -209,9 +223,13 @@ def _write(name: str, parent: int, content: bytes, mode: int) -> None:
     beside = f".{secrets.token_hex(8)}.new"
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
     try:
-        with open(fd, "wb") as file:  # noqa: PTH123 - it was made beneath a descriptor
-            file.write(content)
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[os.write(fd, left) :]
             os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
         os.replace(beside, name, src_dir_fd=parent, dst_dir_fd=parent)
     except BaseException:
         with suppress(FileNotFoundError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,6 +15,7 @@ from orchestration.domain.errors import SwarmsiteError
 
 INSIDE = "/workspace"  # where the sandbox shows the workspace, and so what a model calls it
 MAX_WALK = 100_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class ToolError(SwarmsiteError):
@@ -22,7 +24,7 @@ class ToolError(SwarmsiteError):
 
 def components(path: str) -> list[str]:
     """The names in a path as a model writes it, relative to the workspace. Raises ToolError."""
-    if "\0" in path or any(ord(char) < 32 or ord(char) == 127 for char in path):
+    if _CONTROL.search(path):
         raise ToolError("The path contains control characters.")
     try:
         path.encode("utf-8")

@@ -54,6 +54,24 @@ def test_binary_empty_and_broken_files_are_said(tools: WorkspaceFiles, root: Pat
     assert tools.read_file("latin") == "     1\tcaf\ufffd"
 
 
+def test_a_file_of_many_pieces_is_changed_whole(tools: WorkspaceFiles, root: Path) -> None:
+    lines = "".join(f"line {n}\n" for n in range(3 * files.PIECE // 6))
+    tools.write_file("file", lines + "the last one\n")
+    tools.edit_file("file", "the last one", "the very last one")
+    assert (root / "file").read_text() == lines + "the very last one\n"
+    assert tools.read_bytes("file") == (root / "file").read_bytes()
+
+
+def test_of_a_file_that_grows_while_it_is_read_no_more_is_taken(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_FILE", 10)
+    (root / "file").write_text("x" * 1000)
+    found = os.open(root / "file", os.O_PATH)
+    try:
+        assert files._whole(found) == b"x" * 11
+    finally:
+        os.close(found)
+
+
 def test_a_huge_file_is_refused_with_advice(tools: WorkspaceFiles, root: Path) -> None:
     with (root / "huge").open("wb") as file:
         file.truncate(files.MAX_FILE + 1)
