@@ -13,8 +13,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import httpx
-
 from orchestration.adapters import secrets
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.eventloop import LoopThread
@@ -114,8 +112,8 @@ class Gateway:
         self._health: dict[str, Health] = {}
         self._windows = Windows(board)
         self._limiters: dict[str, Limiter] = {}
-        self._client = httpx.AsyncClient(transport=ManyPools(), trust_env=False, follow_redirects=False)
-        self._loop = LoopThread("model gateway", self._client.aclose)
+        self._pools = ManyPools()
+        self._loop = LoopThread("model gateway", self._pools.aclose)
 
     def complete(
         self,
@@ -283,7 +281,7 @@ class Gateway:
                 call.progress.sent()
                 heard = limiter.headers_of_a_call()
                 reply = await provider.complete(
-                    self._client,
+                    self._pools,
                     endpoint,
                     key,
                     body,

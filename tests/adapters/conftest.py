@@ -51,7 +51,7 @@ def box(sandbox: Sandbox, tmp_path: Path) -> Iterator[Box]:
 async def asker() -> AsyncIterator[Asker]:
     asker = Asker()
     yield asker
-    await asker.client.aclose()
+    await asker.pools.aclose()
     asker.service.close()
 
 

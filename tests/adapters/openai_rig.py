@@ -8,12 +8,12 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import httpx
 import orjson
 import pytest
 
 from orchestration.adapters.llm.keys import Key
 from orchestration.adapters.llm.openai import OpenAI
+from orchestration.adapters.llm.pool import ManyPools
 from orchestration.demo.service import Answer, ScriptedService
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolSpec
 from orchestration.domain.errors import AdapterError
@@ -41,14 +41,14 @@ class Asker:
     def __init__(self) -> None:
         self.answer = Answer("hello")
         self.service = ScriptedService(lambda _: self.answer)
-        self.client = httpx.AsyncClient(trust_env=False)
+        self.pools = ManyPools()
         self.progress: list[int] = []
 
     async def ask(self, provider: OpenAI | None = None, **changes: Any) -> Reply:
         provider = provider or OpenAI()
         to = endpoint(**{"base_url": self.service.base_url} | changes)
         body = provider.encode(to, MESSAGES, [GREP], tool_choice=None, max_output_tokens=None)
-        return await provider.complete(self.client, to, Key(SECRET), body, on_progress=self.progress.append)
+        return await provider.complete(self.pools, to, Key(SECRET), body, on_progress=self.progress.append)
 
     async def refused(self, provider: OpenAI | None = None, **changes: Any) -> AdapterError:
         with pytest.raises(AdapterError) as caught:

@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import httpx
 import orjson
 import pytest
 
@@ -14,6 +13,7 @@ from orchestration.adapters.llm.anthropic import Anthropic
 from orchestration.adapters.llm.failures import Busy, ContentRefused, ContextTooLong, RequestRefused
 from orchestration.adapters.llm.keys import Key
 from orchestration.adapters.llm.messages_draft import MessagesDraft
+from orchestration.adapters.llm.pool import ManyPools
 from orchestration.demo.service import Answer, ScriptedService
 from orchestration.domain.conversation import Endpoint, Message, Reply, ToolCall, ToolSpec, Usage
 from orchestration.domain.errors import AdapterError, Failure
@@ -123,14 +123,14 @@ class Asker:
     def __init__(self) -> None:
         self.answer = Answer("hello")
         self.service = ScriptedService(lambda _: self.answer)
-        self.client = httpx.AsyncClient(trust_env=False)
+        self.pools = ManyPools()
         self.progress: list[int] = []
 
     async def ask(self, *, base_url: str = "", provider: Anthropic | None = None) -> Reply:
         provider = provider or Anthropic()
         to = endpoint(base_url or self.service.base_url.removesuffix("/v1"))
         body = provider.encode(to, [SYSTEM, TASK], [GREP], tool_choice=None, max_output_tokens=None)
-        return await provider.complete(self.client, to, Key(SECRET), body, on_progress=self.progress.append)
+        return await provider.complete(self.pools, to, Key(SECRET), body, on_progress=self.progress.append)
 
     async def refused(self, **options: Any) -> AdapterError:
         with pytest.raises(AdapterError) as caught:
@@ -144,7 +144,7 @@ class Asker:
 async def asker() -> AsyncIterator[Asker]:
     asker = Asker()
     yield asker
-    await asker.client.aclose()
+    await asker.pools.aclose()
     asker.service.close()
 
 

@@ -42,7 +42,7 @@ class Provider(Protocol):
 
     async def complete(
         self,
-        client: httpx.AsyncClient,
+        transport: httpx.AsyncBaseTransport,
         endpoint: Endpoint,
         key: Key,
         body: bytes,

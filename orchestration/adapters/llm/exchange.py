@@ -89,7 +89,7 @@ class HttpProvider(Provider):
     @override
     async def complete(
         self,
-        client: httpx.AsyncClient,
+        transport: httpx.AsyncBaseTransport,
         endpoint: Endpoint,
         key: Key,
         body: bytes,
@@ -108,7 +108,8 @@ class HttpProvider(Provider):
             body_limit=self._body_limit,
         )
         try:
-            response = await client.send(self._request(endpoint, key, body), stream=True)
+            # Not by way of a client: its cookies, redirects, authentication and hooks would all be switched off.
+            response = await transport.handle_async_request(self._request(endpoint, key, body))
             try:
                 await exchange.read(response)
             finally:
