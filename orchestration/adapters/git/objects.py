@@ -18,6 +18,8 @@ from orchestration.adapters.git.directory import GitDirectory
 from orchestration.adapters.git.runner import check_sha, is_sha
 from orchestration.domain.errors import AdapterError, Failure
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
 
 class Objects(GitDirectory):
     """Loose objects and loose refs. Each appears whole or not at all; git leaves names that end in .lock alone."""
@@ -87,20 +89,29 @@ class Objects(GitDirectory):
 
 
 def _appear(path: Path, content: bytes, *, mode: int) -> None:
+    growing = f"{path}.{secrets.token_hex(8)}.lock"
     with _told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        growing = path.with_name(f"{path.name}.{secrets.token_hex(8)}.lock")
-        with _created(growing, mode) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            growing.replace(path)
+        try:
+            descriptor = os.open(growing, _NEW, mode)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(growing, _NEW, mode)
+        try:
+            while content:
+                content = content[os.write(descriptor, content) :]
+            os.fsync(descriptor)
+            os.rename(growing, path)  # noqa: PTH104
+        except BaseException:
+            os.unlink(growing)  # noqa: PTH108
+            raise
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
-def _created(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+def _created(path: Path) -> Iterator[BinaryIO]:
     """A file that was not there before, and is not afterwards unless it was renamed. FileExistsError: it was."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    descriptor = os.open(path, _NEW, 0o644)
     with os.fdopen(descriptor, "wb") as file:
         made = os.fstat(descriptor).st_ino
         try:

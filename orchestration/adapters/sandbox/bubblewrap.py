@@ -92,12 +92,12 @@ class BubblewrapBox:
         self._bwrap = bwrap
         self._view = view
         self._limits = limits
+        self._options = [packed(words) for words in mounts.options(view)]
         try:  # one more process: the first of the namespace
             self._group = groups.make(processes=limits.processes + 1, memory_mb=limits.memory_mb)
         except OSError as error:
             raise AdapterError(Failure.TRANSIENT, f"No control group could be made: {error}") from error
         self._resources = _resources(limits, groups)
-        self._options = [packed(words) for words in mounts.options(view)]
         self._closed = False
 
     def run(self, command: Command, *, timeout_s: float, cancellation: Cancellation | None = None) -> CommandResult:
