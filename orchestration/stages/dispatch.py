@@ -32,7 +32,7 @@ from orchestration.models.prepared import PreparedRead, PreparedRows, PreparedUp
 from orchestration.stages.accounting import pause_if_spent_up, steps_used_up
 from orchestration.stages.caching import recall, unasked
 from orchestration.stages.conflicts import paths_to_settle, to_settle
-from orchestration.stages.pending import Needed, Pending, needs_of, pending, read
+from orchestration.stages.pending import Needed, Pending, Ready, needs_of, pending, read, with_terms
 from orchestration.stages.rows import config_of, swarm_row
 from orchestration.stages.splitting import Splits
 from orchestration.stages.standing import owes_a_last_word
@@ -95,9 +95,10 @@ def _one_at_a_time() -> None:
 
 def _dispatch(swarm: Swarm) -> None:
     busy = _Busy()
-    rows = {row.pk: row for row in (*pending(swarm), *_rivals(swarm, busy))}
-    swarms = {row.swarm_id: row.swarm for row in rows.values()} | {swarm.pk: swarm}
-    needs = needs_of(swarms)
+    own, rivals = pending(swarm), _rivals(swarm, busy)
+    swarms = {row.swarm_id: row.swarm for row in rivals} | {swarm.pk: swarm}
+    needs = needs_of(swarms)  # later than the rows: one without needs is ready
+    rows = {row.pk: row for row in (*with_terms(own, needs), *rivals)}
     splits = Splits(list(swarms.values()))
     resting = frozenset(subtask for (subtask,) in _resting(swarms=list(swarms)))
     decisions = decide(
@@ -154,7 +155,7 @@ class _Busy:
         )
 
 
-def _rivals(swarm: Swarm, busy: _Busy) -> Sequence[Pending]:
+def _rivals(swarm: Swarm, busy: _Busy) -> Sequence[Ready]:
     """What is ready in other swarms and could have a place: it competes for the same ones."""
     if busy.full or not _others_run(beside=swarm.pk):
         return ()
@@ -200,19 +201,23 @@ def _waiting(
 ) -> Waiting:
     landing = splits.waits_for_change_of(row)
     own_change = {f"the change of {landing} itself": SubtaskStatus.HANDED_OFF} if landing else {}
+    needs = {name: status for name, status, _ in needed} | own_change
+    resumes = row.pk in resting
+    if not isinstance(row, Ready):
+        return Waiting(row.pk, row.name, row.priority, needs, swarm=row.swarm_id, resumes=resumes)
     moments = [row.created_at, row.not_before, *(finished_at for *_, finished_at in needed)]
     return Waiting(
         id=row.pk,
         name=row.name,
         priority=row.priority,
-        dependencies={name: status for name, status, _ in needed} | own_change,
+        dependencies=needs,
         not_before=row.not_before,
         since=max(moment for moment in moments if moment),
         changes=row.kind == "change",
         scope=tuple(row.scope if conflict is None else conflict),
         swarm=row.swarm_id,
         splits=conflict is None and splits.is_due(row),
-        resumes=row.pk in resting,
+        resumes=resumes,
     )
 
 

@@ -10,7 +10,7 @@ from orchestration.domain.states import ENTRY_OPEN, IterationStatus, SubtaskStat
 from orchestration.domain.subplans import batch_problems, may_split, wants_split
 from orchestration.models import MergeEntry, PlanIteration, Subtask, Swarm
 from orchestration.models.prepared import PreparedRead
-from orchestration.stages.pending import Pending
+from orchestration.stages.pending import Pending, Ready
 from orchestration.stages.rows import config_of, status_by_name
 
 _split = PreparedRead(
@@ -26,7 +26,7 @@ class Splits:
     def __init__(self, swarms: Collection[Swarm]) -> None:
         self._swarms = swarms
 
-    def is_due(self, row: Pending) -> bool:
+    def is_due(self, row: Ready) -> bool:
         """It has parts already, or wants some and nobody has said yet that it is one agent's work."""
         if row.pk in self._split:
             return True

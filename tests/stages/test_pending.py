@@ -18,7 +18,7 @@ from orchestration.models import Attempt, Lease, Subtask, Swarm
 from orchestration.stages import dispatch as dispatching
 from orchestration.stages import leases
 from orchestration.stages.dispatch import dispatch
-from orchestration.stages.pending import needs_of, pending
+from orchestration.stages.pending import Ready, needs_of, pending, with_terms
 from orchestration.stages.standing import Standing
 from tests import factories
 from tests.stages.world import at_once
@@ -58,11 +58,30 @@ def test_what_is_read_is_what_stands_in_the_rows():
     )
     factories.make_subtask(swarm, status="running")
     factories.make_subtask(swarm_of())
-    (found,) = pending(swarm)
+    (found,) = with_terms(pending(swarm), {})
+    assert isinstance(found, Ready)
     assert found.swarm is swarm
     for name in ("pk", "swarm_id", "parent_id", "name", "kind", "priority", "scope", "depth", "decompose"):
         assert getattr(found, name) == getattr(row, name)
     assert (found.created_at, found.not_before, found.wait_reason) == (row.created_at, row.not_before, "Waits.")
+
+
+def test_of_what_waits_for_others_only_that_is_read_which_says_for_whom():
+    swarm = swarm_of()
+    busy, done = (factories.make_subtask(swarm, status=status) for status in ("running", "complete"))
+    rows = [factories.make_subtask(swarm, needs=needs) for needs in ([busy], [done], [done, busy], [])]
+    found = with_terms(pending(swarm), needs_of([swarm.pk]))
+    assert [(row.pk, isinstance(row, Ready)) for row in found] == [
+        (row.pk, ready) for row, ready in zip(rows, (False, True, False, True), strict=True)
+    ]
+
+
+def test_what_is_not_pending_any_more_when_its_terms_are_read_is_left_out():
+    swarm = swarm_of()
+    row, other = factories.make_subtask(swarm), factories.make_subtask(swarm)
+    found = pending(swarm)
+    Subtask.objects.filter(pk=row.pk).update(status="cancelled")
+    assert [one.pk for one in with_terms(found, needs_of([swarm.pk]))] == [other.pk]
 
 
 def test_needs_are_those_of_the_swarms_that_are_asked_for():
