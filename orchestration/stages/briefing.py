@@ -172,7 +172,11 @@ _done = PreparedRead(
         .values_list("pk")
     )
 )
-_handoffs = PreparedRows(lambda pks: Handoff.objects.filter(pk__in=pks).select_related("attempt__subtask", "parent"))
+_SAID = ("status", "summary", "concerns", "suggestions", "suspicious", "files_changed")
+_WHOSE = ("attempt__status", "attempt__subtask__name", "parent__name")
+_handoffs = PreparedRows(
+    lambda pks: Handoff.objects.filter(pk__in=pks).select_related("attempt__subtask", "parent").only(*_SAID, *_WHOSE)
+)
 
 
 def handoffs_for(subtask: Subtask) -> list[Handoff]:
