@@ -68,6 +68,8 @@ class SharedPace:
         return wait_s
 
     def heard(self, headers: Mapping[str, str], started: float) -> None:
+        if not any("ratelimit" in name for name in headers):
+            return  # as most services do: cheaper than to look for a dozen names
         now = self._clock()
         if any(read_allowance(headers, what, now) for what in ("requests", "tokens")):
             with self.change() as pace:
