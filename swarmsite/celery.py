@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from celery import Celery
+from django.conf import settings
 from kombu.transport import TRANSPORT_ALIASES
 
 # Kombu's own looks for messages once in a while, which every nudge would wait for; ours is woken.
 TRANSPORT_ALIASES["memory"] = "orchestration.adapters.broker:Transport"
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "swarmsite.settings")
 app = Celery("swarmsite")
-app.config_from_object("django.conf:settings", namespace="CELERY")
+
+
+@app.on_configure.connect
+def _configure(sender: Celery, **_: Any) -> None:
+    """With a plain mapping: Celery asks for several of them for each message, and in Django's it takes its time."""
+    prefix = "CELERY_"
+    names = [name for name in dir(settings) if name.startswith(prefix)]
+    sender.config_from_object({name.removeprefix(prefix).lower(): getattr(settings, name) for name in names})
+
+
 # Nudges come from many threads; without this each of them would make an application of its own.
 app.set_default()
 app.autodiscover_tasks(["orchestration"])
