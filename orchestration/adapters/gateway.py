@@ -140,7 +140,8 @@ class Gateway:
         cancellation.check()
         secrets.watch(one.key_env for one in (endpoint, *endpoint.alternatives))
         messages = secrets.clean_messages(messages)
-        progress = Progress(listening=listener is not None and listener.wanted())
+        listening = listener is not None and listener.wanted()
+        progress = Progress(listening=listening, tells_sent=on_sent is not None)
 
         def encode(to: Endpoint) -> bytes:
             provider, fitted = self._provider(to), self._windows.fitted(to, messages, tools)

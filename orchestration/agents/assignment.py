@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -48,6 +48,11 @@ class Inbox(Protocol):
 
     def news(self) -> Sequence[str]:
         """To be told before the next turn."""
+        ...
+
+    @property
+    def going(self) -> Collection[object]:
+        """What is part of a request that has not gone out yet; where there is none, nobody has to hear that it did."""
         ...
 
     def sent(self) -> None:

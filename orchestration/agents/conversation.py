@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -69,6 +69,10 @@ class Quiet:
     def news(self) -> Sequence[str]:
         return ()
 
+    @property
+    def going(self) -> Collection[object]:
+        return ()
+
     def sent(self) -> None: ...
 
     def answered(self, text: str) -> None: ...
@@ -78,7 +82,7 @@ class Quiet:
 class Conversation:
     """Grows message by message; each request has so much of it as the model can read. `on_reply` accounts for each
     answer and may raise to end it all; `around` is entered before each call, and may raise instead of it; `meanwhile`
-    is done while the model thinks."""
+    is done once, while the model thinks."""
 
     endpoint: Endpoint
     tools: tuple[ToolSpec, ...]
@@ -120,7 +124,7 @@ class Conversation:
                 cancellation=self.cancellation,
                 retries=self.retries,
                 on_progress=self.on_progress,
-                on_sent=self._sent,
+                on_sent=self._sent if self.meanwhile or self.inbox.going else None,
                 listener=self.listener,
             )
         except AdapterError as error:
@@ -131,7 +135,8 @@ class Conversation:
     def _sent(self) -> None:
         self.inbox.sent()
         if self.meanwhile:
-            self.meanwhile()
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
 
     def tell(self, text: str) -> None:
         self.messages.append(Message("user", text))

@@ -118,3 +118,12 @@ def test_from_a_real_service_of_either_kind(kind: str):
         rig.close()
     assert ear.texts[-1] == answer.text == f"one two three four five {WORDS}"
     assert all(answer.text.startswith(text) for text in ear.texts)
+
+
+def test_a_thread_that_need_not_know_that_its_request_went_out_is_not_woken_for_it():
+    progress = Progress(tells_sent=False)
+    progress.sent()
+    assert progress.signs.empty()
+    told = Progress()
+    told.sent()
+    assert told.signs.get_nowait() == waiting.SENT

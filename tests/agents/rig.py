@@ -118,6 +118,11 @@ class Letters(Inbox):
         self.log += [f"took {text}" for text in taken]
         return taken
 
+    @property
+    def going(self) -> Sequence[object]:
+        """As if every request carried some."""
+        return (self,)
+
     def sent(self) -> None:
         self.log.append("sent")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from typing_extensions import override
 
 from orchestration.adapters.cancellation import Cancellation
 from orchestration.adapters.gateway import RetryPolicy
-from orchestration.agents.conversation import Clock, OutOfTime
+from orchestration.agents.conversation import Clock, OutOfTime, Quiet
 from orchestration.demo.service import Answer
 from orchestration.domain.conversation import Message, Reply
 from orchestration.domain.errors import AdapterError, Failure
@@ -98,3 +99,35 @@ def test_a_cancel_is_told_with_its_reason(model: Model):
     with pytest.raises(AdapterError, match="Cancelled by Ada") as caught:
         model.conversation(PLANNER_TOOLS, cancellation=cancellation).ask()
     assert caught.value.kind is Failure.CANCELLED
+
+
+def test_what_is_done_meanwhile_is_done_once_while_the_model_thinks(model: Model):
+    seen: list[int] = []
+    conversation = model.says("one", "two").conversation(PLANNER_TOOLS)
+    conversation.meanwhile = lambda: seen.append(len(conversation.messages))
+    before = len(conversation.messages)
+    conversation.ask()
+    conversation.ask()
+    assert seen == [before]  # the answer was not there yet
+
+
+@pytest.mark.parametrize(("going", "heard"), [((), 0), (("a message",), 1)])
+def test_an_inbox_hears_that_a_request_went_out_where_it_carries_something(
+    model: Model, going: tuple[str, ...], heard: int
+):
+    sent: list[str] = []
+
+    class Box(Quiet):
+        @property
+        @override
+        def going(self) -> tuple[str, ...]:
+            return going
+
+        @override
+        def sent(self) -> None:
+            sent.append("sent")
+
+    conversation = model.says("one").conversation(PLANNER_TOOLS)
+    conversation.inbox = Box()
+    conversation.ask()
+    assert len(sent) == heard

@@ -34,9 +34,10 @@ class Progress:
     """Carries signs of life from the loop to the caller's thread, at most two a second, and the text where somebody
     listens."""
 
-    def __init__(self, *, listening: bool = False) -> None:
+    def __init__(self, *, listening: bool = False, tells_sent: bool = True) -> None:
         self.signs: SimpleQueue[int | str | None] = SimpleQueue()
         self.listening = listening
+        self._tells_sent = tells_sent
         self._next = 0.0
         self._next_text = 0.0
 
@@ -55,7 +56,8 @@ class Progress:
             self.signs.put(so_far())
 
     def sent(self) -> None:
-        self.signs.put(SENT)
+        if self._tells_sent:  # each sign costs a switch of threads
+            self.signs.put(SENT)
 
     def end(self, _: Future[Reply]) -> None:
         self.signs.put(None)
