@@ -69,7 +69,10 @@ _left = PreparedRows(
 def recover_left(writer: Writer, reason: str = "") -> None:
     """What a writer that died left, or a swap that failed: entries between intent and record."""
     swarm, store = writer.swarm, writer.store
-    entries, tip = _left(swarm=swarm.pk), store.tip(swarm.branch)
+    entries = _left(swarm=swarm.pk)
+    if not entries:
+        return
+    tip = store.tip(swarm.branch)
     for entry in entries:
         there = bool(tip and store.contains(entry.intent_new) and store.is_ancestor(entry.intent_new, tip))
         if recover(intent_new=entry.intent_new, intended_is_in_history=there) is Recovery.LANDED:
@@ -79,8 +82,7 @@ def recover_left(writer: Writer, reason: str = "") -> None:
         back = EntryStatus.GATING if entry.gate_run_id else EntryStatus.QUEUED  # it keeps its place in the chain
         with verdict(writer) as together:
             together.advance(entry, back, reason=reason, intent_old="", intent_new="", gate_run=None)
-    if entries:
-        unpin_left(writer)
+    unpin_left(writer)
 
 
 def pin_of(swarm: Swarm, name: str) -> str:

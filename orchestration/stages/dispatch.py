@@ -275,12 +275,19 @@ def _start(row: Subtask, remark: str, together: Moves) -> None:
     together.created(create(Attempt(subtask=row, number=len(known) + 1, resolves=entry, rung=rung)))
 
 
+_unsettled = PreparedRead(
+    lambda swarm: (
+        Subtask.objects.filter(swarm=swarm).exclude(status__in=SUBTASK_SETTLED).order_by().values_list("pk")[:1]
+    )
+)
+
+
 def _nothing_left(swarm: Swarm) -> bool:
     """The planner is done, every subtask is settled, and nothing is on its way to land."""
     return (
         swarm.planning_done
+        and not _unsettled(swarm=swarm.pk)
         and not swarm.iterations.filter(status=IterationStatus.RUNNING).exists()
-        and not swarm.subtasks.exclude(status__in=SUBTASK_SETTLED).exists()
         and not swarm.merge_entries.filter(status__in=ENTRY_OPEN).exists()
         and not owes_a_last_word(swarm)
     )

@@ -61,7 +61,7 @@ def _drain(swarm: Swarm, lease: Held, *, gated: bool) -> News:
             recover_left(writer)
             if gated:
                 return look(writer)
-            while lease.lasts() and (batch := _batch(swarm)):
+            while (batch := _batch(swarm)) and lease.lasts():
                 _land_batch(writer, batch)
         except Superseded:
             logger.info("Merge entries of swarm %s were changed by somebody else.", swarm.public_id)
@@ -93,6 +93,8 @@ def _land_batch(writer: Writer, batch: Sequence[MergeEntry]) -> None:
         cancel(writer, batch)
         return
     aside = [one for start in range(0, len(batch), CHAIN) for one in _land(writer, batch[start : start + CHAIN])]
+    if not aside:
+        return
     tip = writer.store.tip(writer.swarm.branch)
     again = [one.entry for one in aside if one.tip != tip]
     for one in [*_land(writer, again), *(one for one in aside if one.tip == tip)]:
