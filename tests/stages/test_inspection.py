@@ -9,7 +9,7 @@ import pytest
 
 from orchestration.adapters import secrets
 from orchestration.adapters.cancellation import Cancellation
-from orchestration.adapters.git import directory, runner, snapshots
+from orchestration.adapters.git import directory, runner, snapshots, trees
 from orchestration.adapters.git.store import BareRepository
 from orchestration.adapters.git.workspaces import Workspace, WorkspacePool
 from orchestration.domain.errors import AdapterError
@@ -67,6 +67,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         started.append(args[0])
         return real(*args, **options)  # type: ignore[arg-type]
 
+    monkeypatch.setattr(trees, "_packed", {})
     for module in (directory, snapshots):
         monkeypatch.setattr(module, "run_git", run_git)
     return started
@@ -76,7 +77,11 @@ def test_an_ordinary_change_is_told_by_the_snapshots_own_children(place: Place, 
     (place.files / "new.txt").write_text("new\n")
     (place.files / "old.txt").write_text("newer\n")
     assert place.marked() == ()
-    assert sorted(children) == ["diff-index", "ls-files", "update-index", "write-tree"]
+    assert sorted(children) == ["cat-file", "ls-files", "update-index", "write-tree"]
+    children.clear()
+    (place.files / "old.txt").write_text("newest\n")
+    assert place.marked() == ()
+    assert sorted(children) == ["ls-files", "update-index", "write-tree"], "what was packed is known now"
 
 
 def test_markers_are_found_in_what_was_added_only(place: Place):

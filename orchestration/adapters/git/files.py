@@ -36,6 +36,11 @@ class Workspace:
         with self.index.with_name("commits").open("a") as file:
             file.write(f"{sha}\n")
 
+    def index_is_of(self, sha: str) -> bool:
+        """Whether nothing was staged since the reset to that commit, which was noted after its index was written."""
+        noted = self.index.with_name("commits")
+        return self.commits == [sha] and self.index.stat().st_mtime_ns <= noted.stat().st_mtime_ns
+
     def unlock_index(self) -> None:
         """Drop the lock of a killed child: whoever holds the workspace is the only one to touch its index."""
         self.index.with_name(f"{self.index.name}.lock").unlink(missing_ok=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from orchestration.adapters.git.directory import GitDirectory
 from orchestration.adapters.git.files import Workspace
 from orchestration.adapters.git.merging import read_merges
+from orchestration.adapters.git.objects import Objects
 from orchestration.adapters.git.runner import check_sha, run_git, shown
+from orchestration.adapters.git.trees import all_differences
 from orchestration.adapters.git.values import MergeConflict
 from orchestration.domain.errors import AdapterError, Failure
 
@@ -42,31 +44,27 @@ def merge_all(
     return [one.conflict if one.conflicted else None for one in found]
 
 
-def landed_since(store: GitDirectory, bases: Iterable[str], tip: str) -> dict[str, frozenset[str]]:
-    """By base: the files in which the tip differs from it. By one child, for whatever was not asked before."""
+def landed_since(store: Objects, bases: Iterable[str], tip: str) -> dict[str, frozenset[str]]:
+    """By base: the files in which the tip differs from it. Whatever was not asked before is worked out."""
     wanted = set(bases)
     new = sorted(base for base in wanted if (store.path, base, tip) not in _differing)
     if new:
         with _lock:
             if len(_differing) + len(new) > MOST_KEPT:
                 _differing.clear()
-            _differing.update({(store.path, base, tip): paths for base, paths in _compare(store, new, tip)})
+            told = all_differences(store, [(base, tip) for base in new])
+            names = (frozenset(shown(one.path) for one in entries) for entries in told)
+            _differing.update({(store.path, base, tip): paths for base, paths in zip(new, names, strict=True)})
     return {base: _differing.get((store.path, base, tip), frozenset()) for base in wanted}
-
-
-def _compare(store: GitDirectory, bases: Sequence[str], tip: str) -> Iterator[tuple[str, frozenset[str]]]:
-    """Before each list git repeats the tip."""
-    lines = "".join(f"{check_sha(tip)} {check_sha(base)}\n" for base in bases)
-    raw = store.run("diff-tree", "--stdin", "--always", *_NAMES, stdin=lines.encode()).stdout
-    lists = [part.split(b"\0") for part in raw.split(tip.encode() + b"\0")[1:]]
-    for base, paths in zip(bases, lists, strict=True):
-        yield base, frozenset(shown(path) for path in paths if path)
 
 
 def touched(store: GitDirectory, workspace: Workspace, base: str) -> list[str]:
     """Files that may differ from the base, hidden ones excepted. Reads only: whoever works there is not disturbed."""
     git = partial(run_git, git_dir=store.path, work_tree=workspace.path, index=workspace.index)
-    changed = git("diff-index", *_NAMES, "--ignore-submodules=all", check_sha(base)).stdout
-    new = git("ls-files", "-z", "--others", "--exclude-standard").stdout
-    names = {shown(name) for name in (changed + new).split(b"\0") if name and not name.endswith(b"/")}
+    if workspace.index_is_of(check_sha(base)):
+        listing = git("ls-files", "-z", "--others", "--modified", "--exclude-standard").stdout
+    else:
+        changed = git("diff-index", *_NAMES, "--ignore-submodules=all", base).stdout
+        listing = changed + git("ls-files", "-z", "--others", "--exclude-standard").stdout
+    names = {shown(name) for name in listing.split(b"\0") if name and not name.endswith(b"/")}
     return sorted(names)[:MOST_PATHS]

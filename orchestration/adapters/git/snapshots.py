@@ -15,6 +15,7 @@ from orchestration.adapters.git.files import Workspace, is_dot_git, is_special, 
 from orchestration.adapters.git.modules import is_modules_file, objection
 from orchestration.adapters.git.runner import GitResult, check_sha, run_git, shown
 from orchestration.adapters.git.store import BareRepository, Person
+from orchestration.adapters.git.trees import Entry, differences
 from orchestration.domain.errors import AdapterError, Failure
 
 MAX_FILE_BYTES = 50_000_000
@@ -36,16 +37,6 @@ class Snapshot:
     tree: str
     changed: bool
     written: tuple[tuple[bytes, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One path that differs from the parent."""
-
-    path: bytes
-    mode: bytes
-    blob: bytes
-    status: bytes
 
 
 def snapshot(
@@ -86,9 +77,9 @@ def snapshot(
         ) from error
     if changes:
         _stage(git, [path for _, path in sorted(changes)])  # what made room comes first
-    entries = _staged(git, parent)
-    _refuse_entries(repository, entries)
     tree = check_sha(git("write-tree").text.strip())
+    entries = differences(repository, parent, tree)
+    _refuse_entries(repository, entries)
     if not entries and not others:
         return Snapshot(parent, tree, changed=False)
     sha = repository.commit(tree, [parent, *others], message, author=author, committer=committer, when=when)
@@ -190,16 +181,7 @@ def _check_file(file: Path, path: bytes, max_file_bytes: int) -> None:
         file.chmod(stat.S_IMODE(status.st_mode) | stat.S_IRUSR)
 
 
-def _staged(git: _Git, parent: str) -> list[_Entry]:
-    raw = git("diff-index", "--cached", "-r", "-z", "--no-renames", "--no-ext-diff", parent).stdout.split(b"\0")
-    entries: list[_Entry] = []
-    for head, path in zip(raw[::2], raw[1::2], strict=False):
-        _, mode, _, blob, status = head[1:].split(b" ")
-        entries.append(_Entry(path, mode, blob, status))
-    return entries
-
-
-def _refuse_entries(repository: BareRepository, entries: list[_Entry]) -> None:
+def _refuse_entries(repository: BareRepository, entries: list[Entry]) -> None:
     for entry in entries:
         if entry.mode == _SUBMODULE:
             raise _refused(entry.path, "is a submodule, and those cannot be changed here")
@@ -222,12 +204,12 @@ def _check_name(path: bytes) -> None:
         raise _refused(path, "has control or direction characters in its name: rename it")
 
 
-def _check_modules(repository: BareRepository, entry: _Entry) -> None:
+def _check_modules(repository: BareRepository, entry: Entry) -> None:
     if why := objection(repository, entry.blob.decode()):
         raise _refused(entry.path, f"{why}: take it out")
 
 
-def _targets(repository: BareRepository, links: list[_Entry]) -> Iterator[bytes]:
+def _targets(repository: BareRepository, links: list[Entry]) -> Iterator[bytes]:
     """What the links point to, all through one child."""
     if not links:
         return

@@ -114,6 +114,15 @@ def test_it_is_measured_from_the_base_also_after_a_snapshot(store: BareRepositor
     assert touched(store, workspace, base) == ["a.txt", "new.txt", "src/b.py"]
 
 
+def test_what_a_snapshot_staged_before_it_was_refused_is_seen(store: BareRepository, workspace: Workspace):
+    base = workspace.commits[0]
+    (workspace.path / "a.txt").write_text("changed\n")
+    (workspace.path / "link").symlink_to("/etc")
+    with pytest.raises(AdapterError, match="leaves the repository"):
+        snapshot(store, workspace, parent=base, message="draft", author=AGENT, committer=AGENT, when=WHEN)
+    assert touched(store, workspace, base) == ["a.txt", "link"]
+
+
 def test_a_repository_inside_it_is_not_entered(store: BareRepository, workspace: Workspace):
     (workspace.path / "inner/.git").mkdir(parents=True)
     (workspace.path / "inner/.git/HEAD").write_text("ref: refs/heads/main\n")
