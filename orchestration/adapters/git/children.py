@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import selectors
+import select
 import subprocess
 import time
 from collections.abc import Callable
@@ -53,15 +53,15 @@ class Child:
         process.stdin.write(question)
         process.stdin.flush()
         answer, deadline = b"", time.monotonic() + self._timeout_s
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while True:
-                if not selector.select(max(deadline - time.monotonic(), 0)):
-                    raise TimeoutError(f"no answer within {self._timeout_s:g} seconds")
-                chunk = os.read(process.stdout.fileno(), 1 << 16)
-                if not chunk:
-                    raise ValueError("it ended without an answer")
-                answer += chunk
-                found = read(answer)
-                if found is not None:
-                    return found
+        poll, output = select.poll(), process.stdout.fileno()
+        poll.register(output, select.POLLIN)
+        while True:
+            if not poll.poll(max(deadline - time.monotonic(), 0) * 1000):
+                raise TimeoutError(f"no answer within {self._timeout_s:g} seconds")
+            chunk = os.read(output, 1 << 16)
+            if not chunk:
+                raise ValueError("it ended without an answer")
+            answer += chunk
+            found = read(answer)
+            if found is not None:
+                return found

@@ -61,6 +61,8 @@ def walk(top: Path) -> Iterator[os.DirEntry[str]]:
 
 def is_dot_git(name: str) -> bool:
     """What some file system or other takes for .git; Windows takes a backslash for the end of a directory's name."""
+    if name.isascii() and "git" not in name.lower():
+        return False
     return any(as_others_read(part) in {".git", "git~1"} for part in name.split("\\"))
 
 
