@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 LONGEST_ANSWER = 8192  # tokens that are kept free for it
 UNKNOWN = 128_000  # for a model whose name says nothing: a service that takes less refuses, and that is remembered
@@ -76,6 +77,7 @@ _ALL = re.compile(rf"\b{_NUMBER}\b")
 _SUM = re.compile(rf"{_NUMBER} \+ {_NUMBER}")
 
 
+@lru_cache(maxsize=256)  # asked several times for every call
 def known_window(model: str) -> int:
     """Of a model by its name, whatever stands before it: anthropic/claude-…, models/gemini-…"""
     name = model.lower().rpartition("/")[2]

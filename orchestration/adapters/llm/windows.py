@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from orchestration.adapters.llm.failures import ContextTooLong, place
@@ -95,5 +96,9 @@ class Windows:
 
 def _key(endpoint: Endpoint) -> str:
     """Another model, or another word of the operator, is another window."""
-    words = f"{endpoint.place} {endpoint.model} {endpoint.context_window}"
+    return _hashed(f"{endpoint.place} {endpoint.model} {endpoint.context_window}")
+
+
+@lru_cache(maxsize=256)  # asked several times for every call
+def _hashed(words: str) -> str:
     return "window-" + hashlib.sha256(words.encode()).hexdigest()[:32]
