@@ -188,11 +188,11 @@ def create_subtasks(
     parent = iteration.parent
     known = {row.name: row for row in swarm.subtasks.all()}
     depth = graph.levels({task.name: [d for d in task.dependencies if d not in known] for task in tasks})
-    made = []
+    needs: dict[str, list[Subtask]] = {}
     for task in sorted(tasks, key=lambda task: depth[task.name]):
-        needed = [known[name] for name in dict.fromkeys(task.dependencies)]
+        needs[task.name] = needed = [known[name] for name in dict.fromkeys(task.dependencies)]
         first_level = parent.level if parent else 0
-        row = Subtask.objects.create(
+        known[task.name] = Subtask(
             swarm=swarm,
             iteration=iteration,
             parent=parent,
@@ -200,10 +200,11 @@ def create_subtasks(
             level=max([first_level, *(one.level + 1 for one in needed)]),
             **task.model_dump(exclude={"dependencies", "variants"}),
         )
-        row.dependencies.set(needed)
-        known[row.name] = row
+    made = Subtask.objects.bulk_create([known[name] for name in needs])
+    need = Subtask.dependencies.through
+    need.objects.bulk_create(need(from_subtask=row, to_subtask=one) for row in made for one in needs[row.name])
+    for row in made:
         together.created(row)
-        made.append(row)
     return made
 
 
