@@ -162,21 +162,26 @@ class PreparedRows(_Prepared, Generic[M]):
 class PreparedUpdate(_Prepared):
     """`build` takes the values by name and returns which rows, and what is written there. Gives how many there were."""
 
-    def __init__(self, build: Callable[..., tuple[QuerySet[Any, Any], Mapping[str, Any]]]) -> None:
+    def __init__(self, build: Callable[..., tuple[QuerySet[Any, Any], Mapping[str, Any]]], tells: str = "") -> None:
+        """`tells`: a column that `told` gives as it then is."""
         super().__init__()
-        self._build = build
+        self._build, self._tells = build, tells
 
     def __call__(self, **values: Any) -> int:
         _, cursor = self._asked(values)
         with cursor:
             return int(cursor.rowcount)
 
+    def told(self, **values: Any) -> list[Any]:
+        return [value for (value,) in self._rows(values)]
+
     def _compile(self, values: Mapping[str, Any]) -> tuple[str, Sequence[Any], Converters]:
         rows, written = self._build(**values)
         query: Any = rows.query.chain(sql.UpdateQuery)
         query.add_update_values(written)
         text, parameters = query.get_compiler(connection=connection).as_sql()
-        return text, parameters, ()
+        told = f" RETURNING {connection.ops.quote_name(self._tells)}" if self._tells else ""
+        return text + told, parameters, ()
 
 
 def insert(rows: Sequence[Model]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import F
 from django.utils import timezone
@@ -158,15 +159,15 @@ def _intend(writer: Writer, links: Sequence[Link], proofs: Mapping[int, GateRun]
     """Durable before the ref moves, for the whole chain or for none of it."""
     with verdict(writer) as together:
         for place, link in enumerate(links):
+            gate: dict[str, Any] = {"gated": True, "gate_run": proofs.get(link.entry.pk)} if writer.gated else {}
             together.advance(
                 link.entry,
                 EntryStatus.MERGING,
                 intent_old=link.old,
                 intent_new=link.new,
                 chain_place=place,
-                gated=writer.gated,
-                gate_run=proofs.get(link.entry.pk),
                 took=dict(link.took),
+                **gate,
             )
 
 

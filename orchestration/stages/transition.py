@@ -6,13 +6,15 @@ Rows are locked item first, swarm last: so the events of a transaction are numbe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from orchestration.adapters import live, queue
@@ -49,10 +51,10 @@ from orchestration.models import (
     Subtask,
     Swarm,
 )
-from orchestration.models.prepared import PreparedRead, PreparedUpdate, insert
+from orchestration.models.prepared import PreparedUpdate, insert
 from orchestration.stages.due import may_be_due
 
-PLAIN = (str, int, datetime)  # what a prepared statement takes
+PLAIN = (str, int, datetime, dict)  # what a prepared statement takes, JSON as its text
 MAX_FACT = 1000  # characters of people's and agents' words in an event
 Row = Swarm | Subtask | Attempt | MergeEntry | GateRun | Publication | PlanIteration | Delivery | Question
 
@@ -68,8 +70,9 @@ _KIND: Mapping[type[models.Model], type[Status]] = {
     Question: QuestionStatus,
 }
 
-_count = PreparedUpdate(lambda pk, more: (Swarm.objects.filter(pk=pk), {"last_seq": F("last_seq") + more}))
-_counted = PreparedRead(lambda pk: Swarm.objects.filter(pk=pk).values_list("last_seq"))
+_count = PreparedUpdate(
+    lambda pk, more: (Swarm.objects.filter(pk=pk), {"last_seq": F("last_seq") + more}), tells="last_seq"
+)
 
 
 class Superseded(SwarmsiteError):
@@ -121,8 +124,7 @@ class Moves:
         """Numbers and stores the events; the swarm's row is locked from here to the commit."""
         if not self._events:
             return
-        _count(pk=self._swarm.pk, more=len(self._events))
-        [(last,)] = _counted(pk=self._swarm.pk)
+        [last] = _count.told(pk=self._swarm.pk, more=len(self._events))
         first = last - len(self._events) + 1
         insert(
             [
@@ -139,7 +141,8 @@ class Moves:
 
 def _change(row: Row, old: Status, lease: str | None, fields: dict[str, Any]) -> int:
     if all(value is None or type(value) in PLAIN for value in fields.values()):
-        return _changes[type(row)](pk=row.pk, was=old.value, held=lease, **fields)
+        written = {name: json.dumps(value) if type(value) is dict else value for name, value in fields.items()}
+        return _changes[type(row)](pk=row.pk, was=old.value, held=lease, **written)
     return _still(type(row), row.pk, old.value, lease).update(**fields)
 
 
@@ -150,7 +153,12 @@ def _still(model: type[models.Model], pk: int, was: str, held: str | None) -> mo
 
 
 def _changes_of(model: type[models.Model]) -> PreparedUpdate:
-    return PreparedUpdate(lambda pk, was, held, **written: (_still(model, pk, was, held), written))
+    def build(pk: int, was: str, held: str | None, **written: Any) -> tuple[models.QuerySet[Any], dict[str, Any]]:
+        jsons = {name for name in written if isinstance(model._meta.get_field(name), models.JSONField)}  # noqa: SLF001
+        as_json = {name: Cast(Value(written[name]), models.JSONField()) for name in jsons}
+        return _still(model, pk, was, held), written | as_json
+
+    return PreparedUpdate(build)
 
 
 _changes = {model: _changes_of(model) for model in _KIND}

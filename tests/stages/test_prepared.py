@@ -102,6 +102,17 @@ def test_an_update_changes_the_rows_it_names_and_says_how_many():
     assert (other.steps, other.doing) == (0, "")
 
 
+def test_an_update_may_tell_what_a_column_is_then():
+    swarm, other = make_swarm(last_seq=5), make_swarm(last_seq=1)
+    count = PreparedUpdate(
+        lambda pks, more: (Swarm.objects.filter(pk__in=pks), {"last_seq": F("last_seq") + more}), tells="last_seq"
+    )
+    assert count.told(pks=[swarm.pk], more=2) == [7]
+    assert sorted(count.told(pks=[swarm.pk, other.pk], more=3)) == [4, 10]
+    assert count.told(pks=[other.pk + 1000], more=1) == []
+    assert list(Swarm.objects.order_by("pk").values_list("last_seq", flat=True)) == [10, 4]
+
+
 def test_rows_come_as_models_with_what_was_selected_with_them():
     swarm = make_swarm(config={"slots": 3}, cost_usd=Decimal("1.25"))
     whole = make_subtask(swarm, name="whole", scope=["a/*"])

@@ -17,7 +17,7 @@ from orchestration.domain.states import (
     SubtaskStatus,
     SwarmStatus,
 )
-from orchestration.models import Attempt, Event, Subtask, Swarm
+from orchestration.models import Attempt, Event, MergeEntry, Subtask, Swarm
 from orchestration.stages.transition import Superseded, advance, moves, note, status_of
 from tests import factories
 from tests.stages.world import Nudges, at_once
@@ -35,6 +35,15 @@ def test_a_change_writes_the_row_and_its_event():
     event = Event.objects.get(swarm=subtask.swarm)
     assert (event.seq, event.kind) == (1, "subtask.assigned")
     assert event.facts == {"id": row.public_id, "name": "one", "from": "pending", "reason": "There is room."}
+
+
+@pytest.mark.parametrize("took", [{}, {"merge": 1.5, "it's %s": ['"', None, {"ü": True}]}, {"swap": 2}])
+def test_json_is_written_as_it_is(took: dict[str, Any]):
+    entry = factories.make_entry()
+    assert advance(entry.swarm, entry, EntryStatus.MERGING, took=took, intent_new=factories.SHA)
+    fresh = MergeEntry.objects.get(pk=entry.pk)
+    assert (fresh.took, entry.took, fresh.intent_new) == (took, took, factories.SHA)
+    assert MergeEntry.objects.filter(took=took).exists()
 
 
 def test_a_change_that_the_table_does_not_know_is_a_bug():
