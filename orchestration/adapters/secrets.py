@@ -100,8 +100,11 @@ def clean_messages(messages: Iterable[Message]) -> list[Message]:
 
 
 def _clean_message(message: Message, all_of: Redactor) -> Message:
-    text, calls = all_of.text(message.text), _clean_calls(message.tool_calls, all_of)
-    images = tuple(replace(one, data=all_of.text(one.data)) for one in message.images)
+    text, calls, images = all_of.text(message.text), message.tool_calls, message.images
+    if calls:
+        calls = _clean_calls(calls, all_of)
+    if images:
+        images = tuple(replace(one, data=all_of.text(one.data)) for one in images)
     if (text, calls, images) == (message.text, message.tool_calls, message.images):
         return message
     return replace(message, text=text, tool_calls=calls, images=images)
@@ -123,9 +126,12 @@ def clean_beginning(text: str) -> str:
 
 
 def _clean_calls(calls: tuple[ToolCall, ...], all_of: Redactor) -> tuple[ToolCall, ...]:
-    return tuple(
-        ToolCall(all_of.text(call.id), all_of.text(call.name), all_of.arguments(call.arguments)) for call in calls
-    )
+    return tuple([_clean_call(call, all_of) for call in calls])
+
+
+def _clean_call(call: ToolCall, all_of: Redactor) -> ToolCall:
+    said = all_of.text(call.id), all_of.text(call.name), all_of.arguments(call.arguments)
+    return call if said == (call.id, call.name, call.arguments) else ToolCall(*said)
 
 
 class LogFilter(logging.Filter):

@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_plus
 SHORTEST = 8  # characters: a shorter value stands in innocent texts by chance
 SHORTEST_LINE = 24  # of a secret of many lines, such as a private key
 REMOVED = "[secret removed]"
+_LENIENT = json.JSONDecoder(strict=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Redactor:
         if "\\" not in text:
             return text
         try:
-            value = json.loads(text, strict=False)
+            value = _LENIENT.decode(text)
             clean = self.value(value)
         except (ValueError, RecursionError):
             return text

@@ -93,5 +93,5 @@ def _stored(swarm: Swarm, attempt: Attempt | None, *, type_: str, name: str, mim
     """A row that is still to be saved; its content is stored, without secrets."""
     content = redactor().content(content)
     sha256 = storage.blobs().put(content)
-    given = {"type": clean(type_), "name": clean(name), "mime": clean(mime)}
+    given = clean({"type": type_, "name": name, "mime": mime})
     return Artifact(swarm=swarm, attempt=attempt, sha256=sha256, size=len(content), **given)
