@@ -46,17 +46,20 @@ class Workspace:
         self.index.with_name(f"{self.index.name}.lock").unlink(missing_ok=True)
 
 
-def walk(top: Path) -> Iterator[os.DirEntry[str]]:
-    """Every entry beneath `top`, each directory made usable first; a .git is shown and not entered."""
+def odd_entries(top: Path) -> Iterator[os.DirEntry[str]]:
+    """Every .git, which is not entered, and every device, pipe or socket. Each directory is made usable first."""
     waiting = [str(top)]
     while waiting:
         directory = waiting.pop()
         _make_usable(directory)
         with os.scandir(directory) as entries:
             for entry in entries:
-                yield entry
-                if entry.is_dir(follow_symlinks=False) and not is_dot_git(entry.name):
+                if is_dot_git(entry.name):
+                    yield entry
+                elif entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
+                elif not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+                    yield entry
 
 
 def is_dot_git(name: str) -> bool:
@@ -87,22 +90,15 @@ def content_at(top: Path, path: bytes) -> bytes:
         return b""
 
 
-def is_special(entry: os.DirEntry[str]) -> bool:
-    """A device, a pipe or a socket."""
-    plain = entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
-    return not (plain or entry.is_symlink())
-
-
 def sweep(top: Path) -> bool:
-    """Delete what git's own clean leaves alone, every .git and special file; whether there is anything at all."""
-    found = False
-    for entry in walk(top):
-        found = True
+    """Delete what git's own clean leaves alone, every .git and special file; whether anything else is there."""
+    for entry in odd_entries(top):
         if is_dot_git(entry.name):
             remove(Path(entry.path))
-        elif is_special(entry):
+        else:
             Path(entry.path).unlink()
-    return found
+    with os.scandir(top) as entries:
+        return any(entries)
 
 
 def remove(path: Path) -> None:

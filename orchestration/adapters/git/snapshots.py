@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from orchestration.adapters.git.files import Workspace, is_dot_git, is_special, walk
+from orchestration.adapters.git.files import Workspace, is_dot_git, odd_entries
 from orchestration.adapters.git.modules import is_modules_file, objection
 from orchestration.adapters.git.runner import GitResult, check_sha, run_git, shown
 from orchestration.adapters.git.store import BareRepository, Person
@@ -133,15 +133,13 @@ def _refuse_odd_files(git: _Git, top: Path) -> None:
 
 def _odd_files(top: Path) -> Iterator[tuple[bytes, bytes, str]]:
     """(path that .gitignore would have to hide, path, why)."""
-    for entry in walk(top):
-        path = os.fsencode(os.path.relpath(entry.path, top)) if is_dot_git(entry.name) or is_special(entry) else b""
-        if not path or path == b".git":
-            continue
-        if is_dot_git(entry.name):
+    for entry in odd_entries(top):
+        path = os.fsencode(os.path.relpath(entry.path, top))
+        if not is_dot_git(entry.name):
+            yield path, path, "is a device, a pipe or a socket: remove it"
+        elif path != b".git":
             holder = os.path.dirname(path)  # noqa: PTH120  # bytes
             yield holder or path, path, "is a repository of its own: remove its .git"
-        else:
-            yield path, path, "is a device, a pipe or a socket: remove it"
 
 
 def _changes(git: _Git) -> list[tuple[bool, bytes]]:
