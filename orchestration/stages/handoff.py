@@ -20,7 +20,7 @@ from orchestration.domain.retries import GiveUp, Retry, after_failure, after_los
 from orchestration.domain.scopes import doubt
 from orchestration.domain.states import AttemptStatus, EntryStatus, SubtaskStatus
 from orchestration.models import Attempt, CheckRun, Handoff, MergeEntry, PlanIteration
-from orchestration.models.prepared import create
+from orchestration.models.prepared import create, insert
 from orchestration.stages import iterate
 from orchestration.stages.rows import config_of, store_of
 from orchestration.stages.splitting import proposal_problems
@@ -174,18 +174,20 @@ def _split(attempt: Attempt, handoff: SubmittedHandoff, ending: Ending, together
 
 
 def _record_checks(attempt: Attempt, ending: Ending) -> None:
-    CheckRun.objects.bulk_create(
-        CheckRun(
-            swarm=attempt.subtask.swarm,
-            attempt=attempt,
-            sha=ending.head_sha,
-            command=check.command,
-            passed=check.passed,
-            exit_code=check.exit_code,
-            output=check.output,
-            duration_ms=check.duration_ms,
-        )
-        for check in ending.checks
+    insert(
+        [
+            CheckRun(
+                swarm=attempt.subtask.swarm,
+                attempt=attempt,
+                sha=ending.head_sha,
+                command=check.command,
+                passed=check.passed,
+                exit_code=check.exit_code,
+                output=check.output,
+                duration_ms=check.duration_ms,
+            )
+            for check in ending.checks
+        ]
     )
 
 

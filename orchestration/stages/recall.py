@@ -19,11 +19,12 @@ class Remembered:
     """Of one repository. `used` are those that were found since it was made."""
 
     def __init__(self, repository: Repository | int) -> None:
-        self._rows = Resolution.objects.filter(repository=repository)
+        self._repository = repository
         self.used: list[Resolution] = []
 
     def __call__(self, base: str, ours: str, theirs: str) -> str | None:
-        found: Resolution | None = self._rows.filter(base=base, ours=ours, theirs=theirs).first()
+        rows = Resolution.objects.filter(repository=self._repository, base=base, ours=ours, theirs=theirs)
+        found: Resolution | None = rows.first()
         if found is None:
             return None
         self.used.append(found)

@@ -16,11 +16,11 @@ from orchestration.models.prepared import PreparedRead, PreparedRows
 LOOPBACK = ("127.", "localhost", "[::1]")
 
 
-_swarm = PreparedRows(lambda pk: Swarm.objects.filter(pk=pk).select_related("repository", "endpoint"))
+_swarm = PreparedRows(lambda pk: Swarm.objects.filter(pk=pk).select_related("repository"))
 
 
 def swarm_row(pk: int) -> Swarm:
-    """With its repository and its endpoint. Raises Swarm.DoesNotExist."""
+    """With its repository. Raises Swarm.DoesNotExist."""
     return _swarm.one(pk=pk)
 
 
