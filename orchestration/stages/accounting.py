@@ -148,8 +148,8 @@ _spend_of_swarm = PreparedUpdate(
 def _record_call(swarm: Swarm, reply: Reply, on: Spender) -> None:
     attempt = on if isinstance(on, Attempt) else None
     call = ModelCall(
-        swarm=swarm,
-        attempt=attempt,
+        swarm_id=swarm.pk,
+        attempt_id=attempt.pk if attempt else None,
         endpoint_id=_answered_by(reply, swarm),
         detour=reply.detour,
         purpose="worker" if attempt else "planner",

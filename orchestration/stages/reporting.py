@@ -117,7 +117,9 @@ class AttemptReport:
     def _add(self, **fields: Any) -> None:
         with self._lock:
             self._number += 1
-            self._waiting.append(Step(attempt=self._attempt, number=self._number, turn=self._turn, **clean(fields)))
+            self._waiting.append(
+                Step(attempt_id=self._attempt.pk, number=self._number, turn=self._turn, **clean(fields))
+            )
 
     def share(self) -> None:
         """Another process may write this attempt's transcript as well: from now on the rows say what number is next."""
