@@ -29,16 +29,17 @@ class Objects(GitDirectory):
         data = f"{kind} {len(content)}\0".encode() + content
         sha = hashlib.sha1(data, usedforsecurity=False).hexdigest()
         if not self.has_loose(sha):
-            _appear(self._loose(sha), zlib.compress(data, 1), mode=0o444)
+            _appear(Path(self._loose(sha)), zlib.compress(data, 1), mode=0o444)
         return sha
 
     def has_loose(self, sha: str) -> bool:
-        return self._loose(sha).exists()
+        return os.path.exists(self._loose(sha))  # noqa: PTH110
 
     def read_loose(self, kind: str, sha: str) -> bytes | None:
         """What it holds; None where it is packed, not there or of another kind, which a child can tell."""
         try:
-            raw = zlib.decompress(self._loose(sha).read_bytes())
+            with open(self._loose(sha), "rb") as file:  # noqa: PTH123
+                raw = zlib.decompress(file.read())
         except (OSError, zlib.error):
             return None
         head, _, content = raw.partition(b"\0")
@@ -84,8 +85,8 @@ class Objects(GitDirectory):
     def has_packed_refs(self) -> bool:
         return (self.path / "packed-refs").exists()
 
-    def _loose(self, sha: str) -> Path:
-        return self.path / "objects" / sha[:2] / sha[2:]
+    def _loose(self, sha: str) -> str:
+        return f"{self.path}/objects/{sha[:2]}/{sha[2:]}"
 
 
 def _appear(path: Path, content: bytes, *, mode: int) -> None:

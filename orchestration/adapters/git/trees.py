@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,9 +13,10 @@ from orchestration.domain.errors import AdapterError, Failure
 MOST_KEPT = 1024
 LONGEST_KEPT = 65_536
 _DIRECTORY = b"40000"
-_NOWHERE = (b"000000", b"0" * 40)
+_NOWHERE = (b"000000", b"\0" * 20)
+_ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
 
-_Tree = dict[bytes, tuple[bytes, bytes]]  # by name: mode and id
+_Tree = dict[bytes, tuple[bytes, bytes]]  # by name: mode and id, in binary
 _packed: dict[str, bytes] = {}  # by the id of a tree or of its commit: what it holds never changes
 
 
@@ -66,14 +68,14 @@ def _differing(pair: _Pair, before: _Tree, after: _Tree) -> Iterator[Entry | _Pa
         was_directory, is_directory = old_mode == _DIRECTORY, mode == _DIRECTORY
         path = pair.under + name
         if was_directory or is_directory:
-            directories = old.decode() if was_directory else "", new.decode() if is_directory else ""
+            directories = old.hex() if was_directory else "", new.hex() if is_directory else ""
             yield _Pair(pair.number, path + b"/", *directories)
         was_file, is_file = not was_directory and name in before, not is_directory and name in after
         if is_file:
             kind = b"M" if old_mode[:3] == mode[:3] else b"T"
-            yield Entry(path, mode, new, kind if was_file else b"A")
+            yield Entry(path, mode, new.hex().encode(), kind if was_file else b"A")
         elif was_file:
-            yield Entry(path, *_NOWHERE, b"D")
+            yield Entry(path, _NOWHERE[0], _NOWHERE[1].hex().encode(), b"D")
 
 
 def _read(store: Objects, shas: Iterable[str]) -> dict[str, _Tree]:
@@ -111,10 +113,4 @@ def _ask(store: Objects, shas: Sequence[str]) -> dict[str, bytes]:
 
 
 def _parsed(raw: bytes) -> _Tree:
-    found, at = {}, 0
-    while at < len(raw):
-        space = raw.index(b" ", at)
-        end = raw.index(b"\0", space)
-        found[raw[space + 1 : end]] = (raw[at:space], raw[end + 1 : end + 21].hex().encode())
-        at = end + 21
-    return found
+    return {name: (mode, binary) for mode, name, binary in _ENTRY.findall(raw)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,7 +207,7 @@ def test_a_blob_that_is_not_there_is_an_error(store: BareRepository, base: str):
 
 def test_a_blob_that_was_cut_off_is_not_believed(store: BareRepository):
     sha = store.write_object("blob", b"much " * 1000)
-    file = store._loose(sha)
+    file = Path(store._loose(sha))
     file.chmod(0o644)
     file.write_bytes(file.read_bytes()[:20])
     assert store.read_loose("blob", sha) is None
