@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -51,10 +50,10 @@ class _Sources:
     secret_key: str
     kept: frozenset[str]
 
-    def values(self) -> frozenset[str]:
-        names = self.named | _ours(tuple(self.environment))
-        found = {os.fsdecode(self.environment.get(os.fsencode(name), b"")) for name in names}
-        return frozenset({*found, *self.learnt, *self.kept, self.secret_key})
+    def values(self) -> set[str]:
+        variables = {os.fsdecode(name): os.fsdecode(value) for name, value in self.environment.items()}
+        found = {value for name, value in variables.items() if name in self.named or _OURS.fullmatch(name)}
+        return {*found, *self.learnt, *self.kept, self.secret_key}
 
     def are_still(self, secret_key: str, kept: frozenset[str]) -> bool:
         return (
@@ -75,18 +74,8 @@ def redactor() -> Redactor:
     known, secret_key, kept = _known, settings.SECRET_KEY, keyring.values()
     if known is None or not known[0].are_still(secret_key, kept):
         sources = _Sources(dict(_environment), frozenset(_named), dict(_learnt), secret_key, kept)
-        known = _known = sources, _made(sources.values())
+        known = _known = sources, Redactor.of(sources.values())
     return known[1]
-
-
-@lru_cache(maxsize=8)
-def _ours(names: tuple[bytes, ...]) -> frozenset[str]:
-    return frozenset(name for name in map(os.fsdecode, names) if _OURS.fullmatch(name))
-
-
-@lru_cache(maxsize=8)
-def _made(values: frozenset[str]) -> Redactor:
-    return Redactor.of(values)
 
 
 def clean(value: Any) -> Any:
