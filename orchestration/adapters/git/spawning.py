@@ -38,7 +38,7 @@ class Spawned:
             self.pid = os.posix_spawnp(
                 command[0], command, environment, file_actions=streams, setsid=True, setsigdef=_AS_BY_DEFAULT
             )
-        except OSError:
+        except BaseException:
             self._close(*self._open)
             raise
         self._close(printed, said, *([given] if wants_input else []))

@@ -168,6 +168,8 @@ def test_no_descriptor_is_left_open(store: BareRepository):
         store.tip("main")
         with pytest.raises(AdapterError):
             store.run("no-such-command")
+        with pytest.raises(ValueError, match="null"):
+            store.run("version\0")
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
