@@ -148,7 +148,7 @@ class PreparedRows(_Prepared, Generic[M]):
         own = compiler.klass_info["select_fields"]
         self._model: type[M] = compiler.klass_info["model"]
         self._columns = slice(own[0], own[-1] + 1)
-        self._names = [column.target.attname for column, *_ in compiler.select[self._columns]]
+        self._names = frozenset(column.target.attname for column, *_ in compiler.select[self._columns])
         self._related = get_related_populators(compiler.klass_info, compiler.select, connection.alias)  # type: ignore[call-arg]  # stubs are ahead
         return text, parameters, _converters(compiler)
 

@@ -16,7 +16,8 @@ from orchestration.models.prepared import PreparedRead, PreparedRows
 LOOPBACK = ("127.", "localhost", "[::1]")
 
 
-_swarm = PreparedRows(lambda pk: Swarm.objects.filter(pk=pk).select_related("repository"))
+# What a forecast found can be long, and only a forecast asks for it.
+_swarm = PreparedRows(lambda pk: Swarm.objects.filter(pk=pk).select_related("repository").defer("clashes"))
 
 
 def swarm_row(pk: int) -> Swarm:
@@ -25,7 +26,11 @@ def swarm_row(pk: int) -> Swarm:
 
 
 _attempt = PreparedRows(
-    lambda pk: Attempt.objects.filter(pk=pk).select_related("subtask__swarm__repository", "subtask__swarm__endpoint")
+    lambda pk: (
+        Attempt.objects.filter(pk=pk)
+        .select_related("subtask__swarm__repository", "subtask__swarm__endpoint")
+        .defer("subtask__swarm__clashes")
+    )
 )
 
 

@@ -136,6 +136,18 @@ def test_rows_come_as_models_with_what_was_selected_with_them():
     assert Subtask.objects.filter(parent=whole, name="renamed").exists()
 
 
+def test_what_is_deferred_is_read_when_it_is_asked_for():
+    subtask = make_subtask(make_swarm(clashes=[{"a": 1}]), scope=["a/*"])
+    read = PreparedRows(
+        lambda pk: Subtask.objects.filter(pk=pk).select_related("swarm").defer("instruction", "swarm__clashes")
+    )
+    row = read.one(pk=subtask.pk)
+    with CaptureQueriesContext(connection) as asked:
+        assert (row.name, row.scope, row.swarm.title) == (subtask.name, ["a/*"], subtask.swarm.title)
+    assert not asked.captured_queries
+    assert (row.instruction, row.swarm.clashes) == (subtask.instruction, [{"a": 1}])
+
+
 def test_a_row_that_is_not_there_is_told_as_django_does():
     read = PreparedRows(lambda pk: Swarm.objects.filter(pk=pk).select_related("repository"))
     swarm = make_swarm()
