@@ -149,7 +149,8 @@ _kept = PreparedRows(lambda attempt: Suspension.objects.filter(attempt=attempt))
 
 def resumption_of(attempt: Attempt) -> Resumption | None:
     """What its agent needs to go on; None where it begins."""
-    kept, question = next(iter(_kept(attempt=attempt.pk)), None), attempt.question
+    question = attempt.question
+    kept = next(iter(_kept(attempt=attempt.pk)), None) if question else None
     if kept is None or question is None:
         return None
     return Resumption(

@@ -58,19 +58,13 @@ def unasked(subtask: Subtask) -> bool:
     return subtask.kind in KINDS and not subtask.cache
 
 
-_waits_unasked = PreparedRead(
-    lambda swarm: (
-        Subtask.objects.filter(swarm=swarm, status=SubtaskStatus.PENDING, kind__in=KINDS, cache="")
-        .order_by()
-        .values_list("pk")[:1]
-    )
-)
+def to_ask(swarm: int | OuterRef) -> QuerySet[Subtask]:
+    """What waits, and is to be asked for."""
+    return Subtask.objects.filter(swarm=swarm, status=SubtaskStatus.PENDING, kind__in=KINDS, cache="").order_by()
 
 
 def recall(swarm_id: int) -> None:
     """Asks once for each subtask that is ready; a hit is complete at once, a miss or no answer goes to an agent."""
-    if not _waits_unasked(swarm=swarm_id):
-        return
     for subtask in _ready(swarm_id):
         try:
             _recall(subtask)
@@ -83,8 +77,7 @@ def recall(swarm_id: int) -> None:
 
 def _ready(swarm_id: int) -> QuerySet[Subtask]:
     needs = Subtask.dependencies.through.objects.filter(from_subtask=OuterRef("pk"))
-    waiting = Subtask.objects.filter(swarm=swarm_id, status=SubtaskStatus.PENDING, kind__in=KINDS, cache="")
-    ready = waiting.exclude(Exists(needs.exclude(to_subtask__status=SubtaskStatus.COMPLETE)))
+    ready = to_ask(swarm_id).order_by("pk").exclude(Exists(needs.exclude(to_subtask__status=SubtaskStatus.COMPLETE)))
     return ready.select_related("swarm__repository", "swarm__endpoint")
 
 

@@ -30,7 +30,7 @@ from orchestration.domain.states import (
 from orchestration.models import Attempt, Lease, Subtask, Swarm
 from orchestration.models.prepared import PreparedRead, PreparedRows, PreparedUpdate, create
 from orchestration.stages.accounting import pause_if_spent_up, steps_used_up
-from orchestration.stages.caching import recall, unasked
+from orchestration.stages.caching import recall, to_ask, unasked
 from orchestration.stages.conflicts import paths_to_settle, to_settle
 from orchestration.stages.pending import Needed, Pending, Ready, needs_of, pending, read, with_terms
 from orchestration.stages.rows import config_of, swarm_row
@@ -43,7 +43,9 @@ IS_SPLIT = "It is split into parts."
 HOLDS_SCOPE = (SubtaskStatus.ASSIGNED, SubtaskStatus.RUNNING, SubtaskStatus.HANDED_OFF)
 
 
-_runs = PreparedRead(lambda pk: Swarm.objects.filter(pk=pk, status=SwarmStatus.RUNNING).values_list("pk"))
+_runs = PreparedRead(
+    lambda pk: Swarm.objects.filter(pk=pk, status=SwarmStatus.RUNNING).values_list(Exists(to_ask(OuterRef("pk"))))
+)
 _others_run = PreparedRead(
     lambda beside: Swarm.objects.filter(status=SwarmStatus.RUNNING).exclude(pk=beside).order_by().values_list("pk")[:1]
 )
@@ -76,9 +78,11 @@ _places = PreparedRead(
 
 def dispatch(swarm_id: int) -> None:
     """Starts what may start, says why the rest waits, and sends the swarm to its end when nothing is left."""
-    if not _runs(pk=swarm_id):
+    asks = _runs(pk=swarm_id)
+    if not asks:
         return
-    recall(swarm_id)
+    if asks == [(True,)]:
+        recall(swarm_id)
     with transaction.atomic():
         _one_at_a_time()
         swarm = swarm_row(swarm_id)

@@ -59,7 +59,8 @@ def execute(attempt_id: int) -> None:
             ask.suspend(attempt, ending)
             return
         settle(attempt, ending)
-    caching.remember(attempt.pk)
+    if attempt.subtask.cache:  # it was asked before the attempt began, or is never asked
+        caching.remember(attempt.pk)
 
 
 def _claim(attempt: Attempt) -> bool:
