@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from decimal import Decimal
 from typing import Any
 
@@ -10,8 +9,7 @@ import pytest
 from django.utils import timezone
 
 from orchestration.adapters import storage
-from orchestration.adapters.git.workspaces import Workspace, WorkspacePool
-from orchestration.demo.service import Answer, Request
+from orchestration.demo.service import Answer
 from orchestration.domain.conversation import Usage
 from orchestration.domain.events import Stage
 from orchestration.models import (
@@ -31,7 +29,6 @@ from orchestration.stages.execute import execute
 from orchestration.stages.merge import merge
 from orchestration.stages.rows import store_of
 from tests import factories
-from tests.deadlines import PLENTY_S
 from tests.stages.world import Model, Nudges, World, at_once, bash, call, hand_off, says, statuses, write
 
 pytestmark = pytest.mark.sandbox
@@ -55,26 +52,6 @@ def file_of(attempt: Attempt, path: str) -> str | None:
     assert store.pins("attempts").get(attempt.public_id) == attempt.head_sha, "the commit is pinned"
     found = store.read_file(attempt.head_sha, path)
     return found.decode() if found is not None else None
-
-
-def test_the_workspace_is_made_while_the_model_thinks(world: World, model: Model, monkeypatch: pytest.MonkeyPatch):
-    """The model is asked before it is there, and it is there before the model has answered."""
-    prepare, answer, prepared = WorkspacePool.acquire, Model.__call__, threading.Event()
-
-    def late(pool: WorkspacePool, sha: str) -> Workspace:
-        world.service.wait_for(lambda: world.service.total == 1)
-        workspace = prepare(pool, sha)
-        prepared.set()
-        return workspace
-
-    def thinking(self: Model, request: Request) -> Answer:
-        assert prepared.wait(PLENTY_S)
-        return answer(self, request)
-
-    monkeypatch.setattr(WorkspacePool, "acquire", late)
-    monkeypatch.setattr(Model, "__call__", thinking)
-    attempt = run(world, model, write("made.txt", "made\n"), hand_off())
-    assert (attempt.status, file_of(attempt, "made.txt")) == ("complete", "made\n")
 
 
 def test_what_a_worker_wrote_is_handed_off_to_the_queue(world: World, model: Model, nudges: Nudges):
