@@ -20,7 +20,9 @@ def _configure(sender: Celery, **_: Any) -> None:
     """With a plain mapping: Celery asks for several of them for each message, and in Django's it takes its time."""
     prefix = "CELERY_"
     names = [name for name in dir(settings) if name.startswith(prefix)]
-    sender.config_from_object({name.removeprefix(prefix).lower(): getattr(settings, name) for name in names})
+    known = {name.removeprefix(prefix).lower(): getattr(settings, name) for name in names}
+    reuse = f"{prefix}DB_REUSE_MAX"  # Celery asks for this one by its whole name, and closes each connection without
+    sender.config_from_object(known | {reuse: getattr(settings, reuse)})
 
 
 # Nudges come from many threads; without this each of them would make an application of its own.

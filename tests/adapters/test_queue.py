@@ -23,6 +23,7 @@ def test_celery_is_configured_as_django_is():
     assert app.conf.beat_schedule == settings.CELERY_BEAT_SCHEDULE
     assert app.conf.worker_prefetch_multiplier == 1
     assert app.conf.task_always_eager is False, "what nobody configured is Celery's own"
+    assert app.conf.get("CELERY_DB_REUSE_MAX") == settings.CELERY_DB_REUSE_MAX, "as Celery's worker asks for it"
 
 
 @pytest.mark.parametrize("stage", Stage)
