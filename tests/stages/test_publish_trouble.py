@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -241,13 +243,18 @@ def test_the_token_stands_in_no_argument_file_log_or_row(
     at(world, token_env="SHOP_TOKEN")
     monkeypatch.setenv("SHOP_TOKEN", TOKEN)
     told = list[str]()
-    popen = subprocess.Popen
+    spawn, popen = os.posix_spawnp, subprocess.Popen
 
-    def start(command: list[str], *args: object, **how: object) -> object:
+    def spawned(program: str, command: list[str], *args: Any, **how: Any) -> int:
+        told.extend(command)
+        return spawn(program, command, *args, **how)
+
+    def opened(command: list[str], *args: Any, **how: Any) -> Any:
         told.extend(map(str, command))
-        return popen(command, *args, **how)  # type: ignore[call-overload]
+        return popen(command, *args, **how)
 
-    monkeypatch.setattr("orchestration.adapters.git.runner.subprocess.Popen", start)
+    monkeypatch.setattr(os, "posix_spawnp", spawned)
+    monkeypatch.setattr(subprocess, "Popen", opened)
     bare.hook("pre-receive", f"echo 'you sent {TOKEN}'; exit 1")
     swarm = finalizing(world)
     _, reason = ended(swarm)
