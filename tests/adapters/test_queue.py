@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -24,6 +27,16 @@ def test_celery_is_configured_as_django_is():
     assert app.conf.worker_prefetch_multiplier == 1
     assert app.conf.task_always_eager is False, "what nobody configured is Celery's own"
     assert app.conf.get("CELERY_DB_REUSE_MAX") == settings.CELERY_DB_REUSE_MAX, "as Celery's worker asks for it"
+
+
+def test_settings_that_are_wrong_are_no_settings_at_all():
+    """Celery would go to a broker that nobody named."""
+    command = [sys.executable, "-c", "from swarmsite.celery import app; print(app.conf.broker_url)"]
+    wrong = {**os.environ, "SWARM_SANDBOX": "bogus"}
+    done = subprocess.run(command, env=wrong, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "SWARM_SANDBOX is 'bogus'" in done.stderr
 
 
 @pytest.mark.parametrize("stage", Stage)
