@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from orchestration.adapters.git.objects import Objects
 from orchestration.adapters.git.runner import check_sha
@@ -13,6 +15,7 @@ from orchestration.domain.errors import AdapterError, Failure
 MOST_KEPT = 1024
 LONGEST_KEPT = 65_536
 _DIRECTORY = b"40000"
+_USUAL = {_DIRECTORY, b"100644", b"100755", b"120000", b"160000"}
 _NOWHERE = (b"000000", b"\0" * 20)
 _ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
 
@@ -64,7 +67,9 @@ def all_differences(store: Objects, pairs: Sequence[tuple[str, str]]) -> list[li
 
 def _differing(pair: _Pair, before: _Tree, after: _Tree) -> Iterator[Entry | _Pair]:
     for name in {name for name, _ in before.items() ^ after.items()}:
-        (old_mode, old), (mode, new) = before.get(name, _NOWHERE), after.get(name, _NOWHERE)
+        (old_mode, old), (mode, new) = _found(before, name), _found(after, name)
+        if (old_mode, old) == (mode, new):
+            continue
         was_directory, is_directory = old_mode == _DIRECTORY, mode == _DIRECTORY
         path = pair.under + name
         if was_directory or is_directory:
@@ -78,6 +83,23 @@ def _differing(pair: _Pair, before: _Tree, after: _Tree) -> Iterator[Entry | _Pa
             yield Entry(path, _NOWHERE[0], _NOWHERE[1].hex().encode(), b"D")
 
 
+def _found(tree: _Tree, name: bytes) -> tuple[bytes, bytes]:
+    if name not in tree:
+        return _NOWHERE
+    mode, binary = tree[name]
+    return _as_git_reads(mode), binary
+
+
+def _as_git_reads(mode: bytes) -> bytes:
+    """Old tools wrote zeros before a mode, and permissions that git does not keep."""
+    if mode in _USUAL:
+        return mode
+    bits = int(mode, 8) & 0o177777
+    if stat.S_ISREG(bits):
+        return b"100755" if bits & stat.S_IXUSR else b"100644"
+    return _DIRECTORY if stat.S_ISDIR(bits) else b"120000" if stat.S_ISLNK(bits) else b"160000"
+
+
 def _read(store: Objects, shas: Iterable[str]) -> dict[str, _Tree]:
     found = {sha: _packed.get(sha) or _loose(store, sha) for sha in shas}
     missing = [sha for sha, raw in found.items() if raw is None]
@@ -86,7 +108,8 @@ def _read(store: Objects, shas: Iterable[str]) -> dict[str, _Tree]:
         found |= asked
         if len(_packed) + len(asked) > MOST_KEPT:
             _packed.clear()
-        _packed.update((sha, raw) for sha, raw in asked.items() if len(raw) <= LONGEST_KEPT)
+        short = ((sha, raw) for sha, raw in asked.items() if len(raw) <= LONGEST_KEPT)
+        _packed.update(islice(short, MOST_KEPT))
     return {sha: _parsed(raw or b"") for sha, raw in found.items()}
 
 

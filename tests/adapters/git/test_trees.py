@@ -17,6 +17,11 @@ def as_git_tells(store: BareRepository, a: str, b: str) -> list[tuple[bytes, ...
     return [(path, head[1], *head[3:]) for head, path in zip(heads, raw[1::2], strict=False)]
 
 
+def tree(store: BareRepository, *entries: tuple[str, str, str]) -> str:
+    lines = (f"{mode} {name}\0".encode() + bytes.fromhex(sha) for mode, name, sha in entries)
+    return store.write_object("tree", b"".join(lines))
+
+
 def loosen(store: BareRepository) -> None:
     packs = list(store.matching("objects/pack/pack-*.pack"))
     data = [pack.read_bytes() for pack in packs]
@@ -50,6 +55,27 @@ def history(store: BareRepository, clone: Any) -> list[str]:
 @pytest.fixture(autouse=True)
 def forgotten():
     trees._packed.clear()
+
+
+def as_we_tell(store: BareRepository, a: str, b: str) -> list[tuple[bytes, ...]]:
+    return [(one.path, one.mode, one.blob, one.status) for one in trees.differences(store, a, b)]
+
+
+def test_modes_that_old_tools_wrote_are_read_as_git_reads_them(store: BareRepository):
+    """As soon as anything beside them changes, git writes them as it would have: that alone is no difference."""
+    one, other = store.write_object("blob", b"1"), store.write_object("blob", b"2")
+    old = tree(store, ("100600", "a", one), ("100664", "b", one), ("100775", "c", one))
+    same = tree(store, ("100644", "a", one), ("100644", "b", one), ("100755", "c", one))
+    new = tree(store, ("100664", "a", other), ("100755", "b", one), ("100777", "d", one))
+    roots = [
+        tree(store, ("040000", "d", old), ("0100644", "x", one), ("0160000", "y", one)),
+        tree(store, ("40000", "d", same), ("100644", "x", one), ("160000", "y", one)),
+        tree(store, ("40000", "d", new), ("0120000", "x", one), ("0160000", "y", other)),
+    ]
+    assert as_we_tell(store, roots[0], roots[1]) == []
+    for a in roots:
+        for b in roots:
+            assert as_we_tell(store, a, b) == as_git_tells(store, a, b)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -88,3 +114,9 @@ def test_it_forgets_in_time(store: BareRepository, history: list[str], monkeypat
     for sha in history[1:]:
         trees.differences(store, history[0], sha)
         assert len(trees._packed) <= 8
+
+
+def test_it_never_keeps_more(store: BareRepository, history: list[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(trees, "MOST_KEPT", 2)
+    trees.all_differences(store, [(history[0], sha) for sha in history[1:]])
+    assert 0 < len(trees._packed) <= 2
