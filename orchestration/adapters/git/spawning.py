@@ -59,7 +59,8 @@ class Spawned:
                     os.killpg(self.pid, signal.SIGKILL)
 
     def hear(self, stdin: bytes, deadline: float, max_bytes: int | None) -> tuple[bytes, bytes]:
-        """Its output and its errors, once it closed both or printed more than `max_bytes`. Raises TimeoutError."""
+        """Its output and its errors, once it closed both and took its input, or printed more than `max_bytes`. Raises
+        TimeoutError."""
         heard: dict[int, list[bytes]] = {self._output: [], self._errors: []}
         waiting, size = memoryview(stdin), 0
         poll = select.poll()
@@ -68,7 +69,7 @@ class Spawned:
         if self._input in self._open:
             os.set_blocking(self._input, False)
             poll.register(self._input, select.POLLOUT)
-        while not self._open.isdisjoint(heard):
+        while self._open:
             for fd, _ in _ready(poll, deadline):
                 if fd == self._input:
                     waiting = _feed(fd, waiting)
@@ -97,9 +98,10 @@ class Spawned:
         return self._reap()
 
     def _reap(self) -> int:
-        """Waits for its end outside of the lock, so that it can be killed meanwhile."""
+        """Waits for its end outside of the lock, so that it can be killed meanwhile. What it left running is killed."""
         if self.code is None:
             os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            self.kill()
             with self._lock:
                 self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self.code

@@ -96,6 +96,18 @@ def test_a_timeout_kills_the_whole_group(fake_git: Any, tmp_path: Path):
     wait_until_gone(int((tmp_path / "pid").read_text()))
 
 
+def test_nothing_that_a_child_left_in_its_group_goes_on(fake_git: Any, tmp_path: Path):
+    fake_git(f"sleep 600 >/dev/null 2>&1 & echo $! > {tmp_path}/pid")
+    assert run_git("x").code == 0
+    wait_until_gone(int((tmp_path / "pid").read_text()))
+
+
+def test_a_child_that_has_said_all_may_still_listen(fake_git: Any, tmp_path: Path):
+    fake_git(f"exec >&- 2>&-; cat > {tmp_path}/heard")
+    assert run_git("x", stdin=b"x" * 1_000_000).code == 0
+    assert (tmp_path / "heard").stat().st_size == 1_000_000
+
+
 def test_a_cancel_ends_the_child_at_once(fake_git: Any, tmp_path: Path):
     os.mkfifo(tmp_path / "started")
     fake_git(f"echo $$ > {tmp_path}/started; exec sleep 600")
