@@ -15,13 +15,15 @@ from orchestration.domain.errors import AdapterError, Failure
 _LEFT_OUT_BY_HFS = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Workspace:
-    """`path` is what an agent sees; `index` is ours and lies outside of it, as does the list of commits."""
+    """`path` is what an agent sees; `index` is ours and lies outside of it, as does the list of commits. `staged`: the
+    index may hold more than the commit of the reset."""
 
     path: Path
     index: Path
     slot: str
+    staged: bool = False
 
     @property
     def commits(self) -> list[str]:
@@ -37,9 +39,8 @@ class Workspace:
             file.write(f"{sha}\n")
 
     def index_is_of(self, sha: str) -> bool:
-        """Whether nothing was staged since the reset to that commit, which was noted after its index was written."""
-        noted = self.index.with_name("commits")
-        return self.commits == [sha] and self.index.stat().st_mtime_ns <= noted.stat().st_mtime_ns
+        """Whether it holds that commit and nothing else."""
+        return self.commits == [sha] and not self.staged
 
     def unlock_index(self) -> None:
         """Drop the lock of a killed child: whoever holds the workspace is the only one to touch its index."""

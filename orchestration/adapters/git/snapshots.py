@@ -76,6 +76,7 @@ def snapshot(
             Failure.PERMANENT, f"The workspace cannot be read: {error.strerror} ({error.filename!r})."
         ) from error
     if changes:
+        workspace.staged = True  # also where it is refused or fails after this
         _stage(git, [path for _, path in sorted(changes)])  # what made room comes first
     tree = check_sha(git("write-tree").text.strip())
     entries = differences(repository, parent, tree)
