@@ -92,13 +92,13 @@ def _run(attempt: Attempt, cancellation: Cancellation, resumption: Resumption | 
     swarm = attempt.subtask.swarm
     pool = storage.workspace_pool(swarm.repository.public_id)
     settling = settling_of(attempt)
-    start = attempt.head_sha or (settling.start if settling else attempt.base_sha)
-    with LateWorkspace(pool, start) as workspace:
+    try:
+        workspace = LateWorkspace(pool, attempt.head_sha or (settling.start if settling else attempt.base_sha))
         if resumption or settling:
-            try:  # what it has done so far is a child of its base, and is committed on it again
-                workspace().add_commit(attempt.base_sha)
-            except AdapterError as error:
-                return _ended_by(error, start)
+            workspace().add_commit(attempt.base_sha)  # what it has done is a child of it, and is committed on it again
+    except AdapterError as error:
+        return _ended_by(error, attempt.head_sha or attempt.base_sha)
+    with workspace:
         return _Run(attempt, workspace, cancellation, resumption, settling).run()
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 
+from orchestration.adapters.git.workspaces import WorkspacePool
 from orchestration.demo.service import Request
+from orchestration.domain.errors import AdapterError, Failure
 from orchestration.domain.handoffs import NOTHING_OF_ITS_OWN
 from orchestration.models import Attempt, Event, MergeEntry, Swarm
+from orchestration.stages import execute
 from orchestration.stages.merge import merge
+from orchestration.stages.resolution import Settling
 from orchestration.stages.resolve import resolve
 from orchestration.stages.rows import store_of
 from orchestration.stages.taking import TARGET
@@ -336,6 +342,28 @@ def test_a_resolution_whose_process_died_is_begun_again_from_its_merge(world: Wo
     assert tries() == [("continued", "lost"), ("continued", "complete")]
     assert entries()["second"] in {"landed", "superseded"}
     assert content(swarm, "a.txt") == BOTH
+
+
+@pytest.mark.parametrize("broken", ["files", "merge"])
+def test_a_resolution_that_cannot_begin_has_failed_and_done_nothing(
+    world: World, nudges: Nudges, monkeypatch: pytest.MonkeyPatch, broken: str
+):
+    def fail(*_: object) -> NoReturn:
+        raise AdapterError(Failure.PERMANENT, "Not today.")
+
+    class Unmerged(Settling):
+        start = property(fail)
+
+    swarm, _ = in_conflict(world)
+    merge(swarm.pk)
+    if broken == "files":
+        monkeypatch.setattr(WorkspacePool, "acquire", fail)
+    else:
+        monkeypatch.setattr(execute, "settling_of", lambda attempt: Unmerged(attempt.resolves, attempt.base_sha))
+    nudges.run()
+    assert {status for _, status in tries()} == {"failed"}
+    for attempt in Attempt.objects.exclude(rung=""):
+        assert (attempt.status_reason, attempt.head_sha) == ("Not today.", attempt.base_sha)
 
 
 def test_thirty_branches_with_ten_real_conflicts_all_land(world: World, model: Model, nudges: Nudges):
