@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
+import hypothesis
 import pytest
+from django.db import transaction
 from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
 from orchestration.domain.events import Stage
-from orchestration.domain.states import SubtaskStatus
-from orchestration.models import Delivery, Message, Swarm
+from orchestration.domain.states import DeliveryStatus, SubtaskStatus
+from orchestration.models import Delivery, Message, Subtask, Swarm
+from orchestration.stages import plan
+from orchestration.stages.due import PLANS_IN, may_be_due, to_plan
+from orchestration.stages.standing import HEARD_OF, owes_a_last_word
 from orchestration.stages.tick import tick
 from orchestration.stages.transition import moves, note
 from tests import factories
@@ -98,3 +106,51 @@ def test_a_landing_asks_for_a_forecast_where_one_may_begin(swarm: Swarm, nudges:
         settings.SWARM = settings.SWARM | {"FORECAST_SECONDS": 0}
         assert not forecasts_nudged(swarm, nudges)
         assert Stage.FORECAST not in asked_by_the_tick(nudges)
+
+
+# What is asked about is met often enough: a planner that said done, and work that ended badly.
+STATUSES = st.sampled_from((*HEARD_OF, *SubtaskStatus))
+ROWS = st.fixed_dictionaries(
+    {
+        "swarm": st.fixed_dictionaries(
+            {
+                "planning_done": st.sampled_from((True, True, True, False)),
+                "status": st.sampled_from(("running", "running", "running", "planning", "paused")),
+                "planning_error": st.sampled_from(("", "", "", "The model is gone.")),
+            }
+        ),
+        "last": st.fixed_dictionaries(
+            {
+                "status": st.sampled_from(("done", "done", "failed", "lost")),
+                "planner_said_done": st.sampled_from((True, True, False)),
+            }
+        ),
+        "subtasks": st.lists(st.tuples(STATUSES, st.booleans()), min_size=1, max_size=3),
+        "said": st.lists(st.tuples(st.sampled_from(DeliveryStatus), st.booleans(), st.booleans()), max_size=2),
+    }
+)
+
+
+@given(rows=ROWS)
+@hypothesis.settings(max_examples=120)
+def test_whoever_is_to_plan_is_asked_to(rows: dict[str, Any]):
+    with transaction.atomic():
+        swarm = made_of(rows)
+        asked = to_plan().filter(pk=swarm.pk).exists()
+        assert may_be_due(Stage.PLAN, swarm) == (asked or not swarm.planning_done)
+        if plan._is_due(swarm):
+            assert asked
+        if owes_a_last_word(swarm) and swarm.status in PLANS_IN:
+            assert asked, "nothing else would bring the swarm to its end"
+        transaction.set_rollback(True)
+
+
+def made_of(rows: dict[str, Any]) -> Swarm:
+    swarm = factories.make_swarm(**rows["swarm"])
+    last = factories.make_iteration(swarm, **rows["last"])
+    made: list[Subtask] = []
+    for status, is_part in rows["subtasks"]:
+        made.append(factories.make_subtask(swarm, status=status, parent=made[0] if is_part and made else None))
+    for status, was_heard, to_planner in rows["said"]:
+        say(swarm, status=status, iteration=last if was_heard else None, subtask=None if to_planner else made[0])
+    return swarm
