@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from django.db import DatabaseError, IntegrityError, OperationalError
+from django.db import DatabaseError, IntegrityError, NotSupportedError, OperationalError
 from django.db.transaction import TransactionManagementError
 from pytest_django import DjangoDbBlocker
 
@@ -216,3 +216,10 @@ def test_moments_come_as_moments(one: DatabaseWrapper):
     for stored in (at, "2026-11-21 17:42:09.000123", now):
         assert one.ops.convert_datetimefield_value(stored, None, one) == now
     assert one.ops.convert_datetimefield_value(None, None, one) is None
+
+
+def test_a_sqlite_that_is_too_old_is_told_of_at_the_start(one: DatabaseWrapper, monkeypatch: pytest.MonkeyPatch):
+    one.check_database_version_supported()
+    monkeypatch.setattr(one, "get_database_version", lambda: (3, 34, 1))
+    with pytest.raises(NotSupportedError, match=r"SQLite 3\.35 or later is required \(found 3\.34\.1\)"):
+        one.check_database_version_supported()

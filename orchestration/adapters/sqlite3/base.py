@@ -16,7 +16,7 @@ from functools import lru_cache
 from sqlite3 import Cursor
 from typing import Any
 
-from django.db.backends.sqlite3 import base, operations
+from django.db.backends.sqlite3 import base, features, operations
 from django.db.backends.utils import CursorWrapper
 from typing_extensions import override
 
@@ -77,6 +77,10 @@ class _Asked(CursorWrapper):
             return self.cursor.fetchall()
 
 
+class _Features(features.DatabaseFeatures):
+    minimum_database_version = (3, 35)  # RETURNING
+
+
 class _Operations(operations.DatabaseOperations):
     def convert_datetimefield_value(self, value: Any, expression: Any, connection: Any) -> Any:
         if type(value) is datetime and value.tzinfo is None:
@@ -87,6 +91,7 @@ class _Operations(operations.DatabaseOperations):
 class DatabaseWrapper(base.DatabaseWrapper):
     """A transaction begins with its turn and gives it back with its end, whatever that is."""
 
+    features_class = _Features
     ops_class = _Operations
 
     def __init__(self, *args: Any, **options: Any) -> None:
