@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +48,19 @@ def test_the_queue_survives_a_kill_at_every_step_and_at_random_moments(
 
 
 @pytest.fixture
-def landed(transactional_db: None, settings: Any, tmp_path: Path) -> Iterator[tuple[Bench, Swarm]]:
+def landed(
+    transactional_db: None, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Bench, Swarm]:
     settings.DATA_DIR = tmp_path
     made = Bench(crash.FILES)
     swarm = made.queue(made.heads(edits("x")))
-    merge(swarm.pk)
+    with monkeypatch.context() as quick:
+        quick.setattr(leases, "POLL_SECONDS", 0.02)
+        merge(swarm.pk)
+        if thread := leases.heartbeat._thread:  # it must not live on in the middle of a fork
+            thread.join(60)
     swarm.refresh_from_db()
-    yield made, swarm
-    if thread := leases.heartbeat._thread:
-        thread.join(60)
+    return made, swarm
 
 
 def wrong(landed: tuple[Bench, Swarm], expected: Any = LEFT) -> list[str]:
