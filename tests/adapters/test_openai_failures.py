@@ -123,7 +123,17 @@ async def test_a_host_without_an_address(asker: Asker):
 
 
 @pytest.mark.parametrize(
-    "base_url", ["ftp://127.0.0.1/v1", "127.0.0.1:8000/v1", "http://[::1", "http://user:pass@127.0.0.1:1/v1", ""]
+    "base_url",
+    [
+        "ftp://127.0.0.1/v1",
+        "127.0.0.1:8000/v1",
+        "http://[::1",
+        "http://user:pass@127.0.0.1:1/v1",
+        "http://127.0.0.1:99999/v1",
+        "http://xn--/v1",
+        "http:///v1",
+        "",
+    ],
 )
 async def test_an_address_that_cannot_be_asked(asker: Asker, base_url: str):
     error = await asker.refused(base_url=base_url)

@@ -31,6 +31,7 @@ ERROR_LIMIT = 64_000
 # The answer is whole; what may follow is the count of tokens, then the end of the body, which frees the connection.
 USAGE_PATIENCE_S = 10.0
 END_PATIENCE_S = 0.2
+LAST_PORT = 65_535
 CUT = "closed the connection before its answer was complete"
 
 _HEADERS = {
@@ -285,6 +286,12 @@ def _url(base_url: str, path: str) -> httpx.URL:
     url = httpx.URL(base_url)
     if url.userinfo:
         raise httpx.InvalidURL("a user name or password in it")
+    try:
+        known = bool(url.host) and (url.port or 0) <= LAST_PORT
+    except UnicodeError:  # what begins with xn-- and is none
+        known = False
+    if not known:
+        raise httpx.InvalidURL("a host or port that there cannot be")
     return url.copy_with(path=join(url.path, path))
 
 
