@@ -105,7 +105,7 @@ def _forms_of(value: str) -> Iterator[str]:
     yield json.dumps(value)[1:-1]
     yield json.dumps(value, ensure_ascii=False)[1:-1]
     yield from (raw.hex(), raw.hex().upper())
-    for quoted in (quote(value, safe=""), quote_plus(value), quote(value), "".join(f"%{byte:02X}" for byte in raw)):
+    for quoted in (quote(raw, safe=""), quote_plus(raw), quote(raw), "".join(f"%{byte:02X}" for byte in raw)):
         yield quoted
         yield _lower_escapes(quoted)
     for alignment in range(3):

@@ -86,5 +86,11 @@ def test_each_line_of_a_private_key_is_one():
     assert shown == f"first: {REMOVED}; -----BEGIN PRIVATE KEY-----"
 
 
+def test_a_value_that_is_no_text_hinders_nobody():
+    odd = b"latin-\xe4-secret".decode("utf-8", "surrogateescape")  # as a variable of the environment is read
+    all_of = Redactor.of([odd, SECRET])
+    assert all_of.text(f"{odd} {SECRET}") == f"{REMOVED} {REMOVED}"
+
+
 def test_it_shows_no_secret_itself():
     assert SECRET not in repr(ALL)
