@@ -21,6 +21,7 @@ from django.db.models.query import get_related_populators
 
 M = TypeVar("M", bound=Model)
 MOST_SHAPES = 64  # of one statement: a list has another length each time
+LISTS = frozenset({list, tuple})  # and none of their own kinds: each has a key of its own, which tells no length
 Shape = tuple[Any, ...]
 Converters = Sequence[tuple[int, Callable[[Any], Any]]]  # of the columns that Python has otherwise
 _KEY = "id"  # of every model, as Django names it where nobody does
@@ -82,7 +83,7 @@ class _Prepared:
         """What was said, and the cursor to which it was."""
         database = connections[DEFAULT_DB_ALIAS]  # for this thread: the proxy would look for it each time
         kinds = tuple(map(type, values.values()))
-        lists = map(_shape, values.values()) if list in kinds or tuple in kinds else ()
+        lists = () if LISTS.isdisjoint(kinds) else map(_shape, values.values())
         key = (database.vendor, *values, *kinds, *lists)
         statement = self._statements.get(key) or self._learn(key, values)
         cursor = database.cursor()
@@ -231,7 +232,7 @@ def _plain(field: Any) -> type | None:
 
 
 def _shape(value: Any) -> Any:
-    if isinstance(value, list | tuple):
+    if type(value) in LISTS:
         return len(value), *map(_shape, value)
     return None if value is None else type(value)
 
@@ -249,7 +250,7 @@ def _stand_ins(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[Any, _Gi
 
     found = {
         name: [stand_in(name, one, place) for place, one in enumerate(value)]
-        if isinstance(value, list | tuple)
+        if type(value) in LISTS
         else stand_in(name, value)
         for name, value in values.items()
     }

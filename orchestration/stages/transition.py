@@ -54,7 +54,7 @@ from orchestration.models import (
 from orchestration.models.prepared import PreparedUpdate, insert
 from orchestration.stages.due import may_be_due
 
-PLAIN = (str, int, datetime, dict)  # what a prepared statement takes, JSON as its text
+PLAIN = (str, int, datetime)  # what a prepared statement takes; it gets JSON as its text
 MAX_FACT = 1000  # characters of people's and agents' words in an event
 Row = Swarm | Subtask | Attempt | MergeEntry | GateRun | Publication | PlanIteration | Delivery | Question
 
@@ -140,10 +140,12 @@ class Moves:
 
 
 def _change(row: Row, old: Status, lease: str | None, fields: dict[str, Any]) -> int:
-    if all(value is None or type(value) in PLAIN for value in fields.values()):
-        written = {name: json.dumps(value) if type(value) is dict else value for name, value in fields.items()}
-        return _changes[type(row)](pk=row.pk, was=old.value, held=lease, **written)
-    return _still(type(row), row.pk, old.value, lease).update(**fields)
+    model = type(row)
+    as_text = {name: json.dumps(fields[name]) for name in _jsons[model] & fields.keys() if fields[name] is not None}
+    written = fields | as_text
+    if all(value is None or type(value) in PLAIN for value in written.values()):
+        return _changes[model](pk=row.pk, was=old.value, held=lease, **written)
+    return _still(model, row.pk, old.value, lease).update(**fields)
 
 
 def _still(model: type[models.Model], pk: int, was: str, held: str | None) -> models.QuerySet[Any]:
@@ -154,14 +156,19 @@ def _still(model: type[models.Model], pk: int, was: str, held: str | None) -> mo
 
 def _changes_of(model: type[models.Model]) -> PreparedUpdate:
     def build(pk: int, was: str, held: str | None, **written: Any) -> tuple[models.QuerySet[Any], dict[str, Any]]:
-        jsons = {name for name in written if isinstance(model._meta.get_field(name), models.JSONField)}  # noqa: SLF001
-        as_json = {name: Cast(Value(written[name]), models.JSONField()) for name in jsons}
+        as_json = {name: Cast(Value(written[name]), models.JSONField()) for name in _jsons[model] & written.keys()}
         return _still(model, pk, was, held), written | as_json
 
     return PreparedUpdate(build)
 
 
+def _jsons_of(model: type[models.Model]) -> frozenset[str]:
+    fields = model._meta.concrete_fields  # noqa: SLF001 - Django's own name
+    return frozenset(field.name for field in fields if isinstance(field, models.JSONField))
+
+
 _changes = {model: _changes_of(model) for model in _KIND}
+_jsons = {model: _jsons_of(model) for model in _KIND}
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -173,7 +173,12 @@ def test_what_a_statement_does_not_use_is_a_mistake_that_is_told():
         changed(pk=1)
 
 
-@pytest.mark.parametrize("value", [True, 1.5, {"a": 1}])
+class Pair(NamedTuple):
+    one: int
+    two: int
+
+
+@pytest.mark.parametrize("value", [True, 1.5, {"a": 1}, Pair(1, 2)])
 def test_a_value_that_cannot_be_told_from_others_is_refused(value: Any):
     with pytest.raises(TypeError, match="A prepared statement takes no"):
         PreparedRead(lambda one: Subtask.objects.filter(pk=one).values_list("pk"))(one=value)

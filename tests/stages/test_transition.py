@@ -37,13 +37,15 @@ def test_a_change_writes_the_row_and_its_event():
     assert event.facts == {"id": row.public_id, "name": "one", "from": "pending", "reason": "There is room."}
 
 
-@pytest.mark.parametrize("took", [{}, {"merge": 1.5, "it's %s": ['"', None, {"ü": True}]}, {"swap": 2}])
-def test_json_is_written_as_it_is(took: dict[str, Any]):
-    entry = factories.make_entry()
-    assert advance(entry.swarm, entry, EntryStatus.MERGING, took=took, intent_new=factories.SHA)
-    fresh = MergeEntry.objects.get(pk=entry.pk)
-    assert (fresh.took, entry.took, fresh.intent_new) == (took, took, factories.SHA)
-    assert MergeEntry.objects.filter(took=took).exists()
+@pytest.mark.parametrize("json", [{}, {"merge": 1.5, "it's %s": ['"', None, {"ü": True}]}, ["a", 2], "word", 7, False])
+def test_json_is_written_as_it_is(json: Any):
+    """Whatever is asked for, and beside what a prepared statement takes as beside what it does not."""
+    for beside in ({"intent_new": factories.SHA}, {"intent_new": factories.SHA, "gated": False}):
+        entry = factories.make_entry()
+        assert advance(entry.swarm, entry, EntryStatus.MERGING, took=json, **beside)
+        fresh = MergeEntry.objects.get(pk=entry.pk)
+        assert (fresh.took, entry.took, fresh.intent_new) == (json, json, factories.SHA)
+        assert MergeEntry.objects.filter(pk=entry.pk, took=json).exists()
 
 
 def test_a_change_that_the_table_does_not_know_is_a_bug():
