@@ -319,8 +319,10 @@ def _month(swarm: Swarm, *, locked: bool) -> list[Limit]:
     now = timezone.now()
     first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     calls = ModelCall.objects.filter(swarm__repository=repository, at__gte=first)
-    spent = calls.aggregate(sum=Sum("cost_usd"))["sum"] or Decimal(0)
-    reserved = Swarm.objects.filter(repository=repository).aggregate(sum=Sum("reserved_usd"))["sum"] or Decimal(0)
+    swarms = Swarm.objects.filter(repository=repository)
+    sums = calls.aggregate(sum=Sum("cost_usd")), swarms.aggregate(sum=Sum("reserved_usd"))
+    # SQLite adds in binary: the trace of what was taken back is no call in flight, for which others would wait.
+    spent, reserved = (Decimal(one["sum"] or 0).quantize(MILLIONTH) for one in sums)
     words = f"The repository's budget of {said(Unit.USD, repository.monthly_budget_usd)} for {now:%B %Y}"
     return [Limit(words, Unit.USD, repository.monthly_budget_usd, spent, reserved, Budget.MONTH)]
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, NoReturn
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from orchestration.adapters.cancellation import Cancellation
@@ -251,6 +252,16 @@ def test_what_was_spent_before_this_month_does_not_count():
     spend(attempt_of(swarm), swarm, usd="9.9")
     ModelCall.objects.update(at=timezone.now().replace(day=1) - timedelta(days=1))
     spend(attempt_of(swarm), swarm)
+
+
+def test_what_sums_leave_behind_is_no_call_in_flight():
+    swarm = swarm_with()
+    Repository.objects.update(monthly_budget_usd=10)
+    spend(attempt_of(swarm), swarm, usd="9")
+    for change in ("0.1", "0.2", "-0.3"):  # in binary that is not nothing
+        Swarm.objects.update(reserved_usd=F("reserved_usd") + Decimal(change))
+    with calling(attempt_of(swarm), swarm, left=out_of_time):
+        assert again(swarm).reserved_usd > 0
 
 
 # Dead processes.
