@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
 TEMPLATES = $(shell find templates -name '*.html')
-PYTEST = $(PYTHON) -m pytest -q -n logical --maxprocesses 4
+PYTEST = $(PYTHON) -m pytest -q -n auto --maxprocesses 4
 # A check must not make a data directory in the checkout.
 lint test: export SWARM_DATA_DIR = $(CURDIR)/.make/data
 

@@ -75,6 +75,17 @@ def _quick_emptying() -> Iterator[None]:
         yield
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: a third of a test's time is waiting for processes and disks."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, lest one worker be alone with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_xdist_setupnodes() -> None:
     """A worker that inherited this would read the settings before it has a data directory of its own."""
     del os.environ["DJANGO_SETTINGS_MODULE"]

@@ -15,6 +15,7 @@ from orchestration.demo.service import Answer, Request, ScriptedService
 from orchestration.domain.conversation import Endpoint, Message
 from tests.adapters.test_pace import Cache
 
+pytestmark = pytest.mark.long
 SPEED = 8  # everything as with 5 requests a second, played so many times as fast
 RATE, BURST = 5.0 * SPEED, 5.0
 CALLERS, CALLS = 100, 2

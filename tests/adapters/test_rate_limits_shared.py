@@ -15,9 +15,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from orchestration.demo.service import Answer, Request, Script, ScriptedService
 from tests.adapters.test_rate_limits import CALLERS, SPEED, Bucket
 
+pytestmark = pytest.mark.long
 CALLS = int(os.environ.get("SWARM_RATE_EXAMPLES", "2"))
 LEAST = 0.85 if CALLS > 3 else 0.3  # a short play says little: the first seconds weigh more, and a busy machine
 PROCESSES = 2

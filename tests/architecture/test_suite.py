@@ -104,6 +104,13 @@ def test_the_suite_can_run_on_a_postgresql_of_its_own_in_several_processes(tmp_p
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
+def test_what_takes_long_begins_first_and_no_processor_is_idle(request: pytest.FixtureRequest):
+    later = [item.get_closest_marker("long") is None for item in request.session.items]
+    assert later == sorted(later)
+    workers = request.config.hook.pytest_xdist_auto_num_workers(config=request.config)
+    assert workers == len(os.sched_getaffinity(0)) + 1
+
+
 def test_a_postgresql_for_one_test_listens_on_no_network(postgresql_url: str):
     with psycopg.connect(postgresql_url, autocommit=True) as there:
         row = there.execute("SELECT current_setting('listen_addresses'), current_user").fetchone()

@@ -16,6 +16,7 @@ from orchestration.domain.graph import levels
 from orchestration.domain.handoffs import Claim, parse_handoff
 from tests.demo.playing import Integration, Played, git, ready, shell, work
 
+pytestmark = pytest.mark.long
 UNFORESEEN = {name: {"SPEC.md"} for name in RESOLUTIONS}  # outside every scope, so nobody waits for anybody
 CHANGES = [name for name, task in TASKS.items() if task.kind == "change"]
 

@@ -15,6 +15,7 @@ from orchestration.domain.errors import SwarmsiteError
 from orchestration.management.bench import start
 from orchestration.management.bench.isolated import environment
 
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_S = 600  # bounds a broken machine; pytest's own limit is shorter but where a test says so
 

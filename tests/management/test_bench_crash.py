@@ -27,6 +27,7 @@ from tests.management.test_bench import bench as command
 ROUNDS = int(os.environ.get("TEST_CRASH_ROUNDS", "24"))
 
 
+@pytest.mark.long
 @pytest.mark.timeout(660)  # a hundred processes
 def test_the_queue_survives_a_kill_at_every_step_and_at_random_moments(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -16,7 +16,7 @@ from orchestration.demo.service import Answer, Request
 from tests.servers import free_port
 from tests.stories.rig import Installation, handoff, make_repository, plan, task, team
 
-pytestmark = [pytest.mark.browser, pytest.mark.sandbox]
+pytestmark = [pytest.mark.browser, pytest.mark.sandbox, pytest.mark.long]
 
 FLAGS = [
     "--no-sandbox",

@@ -14,7 +14,7 @@ import pytest
 from tests.stories import twelve
 from tests.stories.rig import Finished, Installation, finish
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.long]
 
 STEPS = [
     ("before", "merge", 3),

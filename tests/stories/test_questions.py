@@ -12,7 +12,7 @@ import pytest
 from orchestration.demo.service import Answer, Request
 from tests.stories.rig import LONGEST_S, Installation, finish, git, handoff, plan, task
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.long]
 
 ASK = ("ask_human", {"question": "Tabs or spaces?", "options": ["tabs", "spaces"]})
 Install = Callable[[Callable[[Request], Answer]], Installation]
