@@ -33,7 +33,9 @@ def test_settings_that_are_wrong_are_no_settings_at_all():
     """Celery would go to a broker that nobody named."""
     command = [sys.executable, "-c", "from swarmsite.celery import app; print(app.conf.broker_url)"]
     wrong = {**os.environ, "SWARM_SANDBOX": "bogus"}
-    done = subprocess.run(command, env=wrong, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=settings.BASE_DIR, env=wrong, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode != 0
     assert done.stdout == ""
     assert "SWARM_SANDBOX is 'bogus'" in done.stderr
