@@ -76,6 +76,7 @@ def test_a_red_check_is_no_success_and_the_others_run_all_the_same(world: World)
     assert list(CheckRun.objects.values_list("passed", "output")) == [(False, "broken\n"), (True, "")]
 
 
+@pytest.mark.any_database
 def test_a_check_that_never_ends_is_red(world: World):
     world.repository.check_timeout_s = 1
     swarm = finalizing(world, "sleep 1000")

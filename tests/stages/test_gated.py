@@ -251,6 +251,7 @@ def test_without_checks_nothing_can_be_proved(world: World, nudges: Nudges):
     assert swarm.queue_reason.startswith("This repository has no checks any more")
 
 
+@pytest.mark.any_database
 def test_a_command_that_exceeds_its_own_time_is_red(world: World, nudges: Nudges):
     swarm = gated(world, "test ! -e bad.txt || sleep 60")
     Repository.objects.update(check_timeout_s=4)

@@ -124,6 +124,7 @@ def test_a_remote_that_is_down_for_a_while_is_waited_for(world: World, bare: Bar
     assert Event.objects.filter(kind="swarm.checked").count() == 1, "what passed was not run again and again"
 
 
+@pytest.mark.any_database
 def test_errors_of_the_server_are_waited_for_too(world: World, bare: Bare, hub: Hub):
     swarm = finalizing(world)
     for status, trouble in ((503, "down"), (429, "limited")):
@@ -206,6 +207,7 @@ def test_a_cancel_ends_it_and_what_had_arrived_is_a_fact(world: World, bare: Bar
 # Private repositories
 
 
+@pytest.mark.any_database
 def test_a_private_repository_is_reached_with_the_named_token_and_without_it_not(
     world: World, bare: Bare, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ):

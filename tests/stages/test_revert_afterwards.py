@@ -208,6 +208,7 @@ def test_an_open_pull_request_is_brought_up_to_date(world: World, shop: Bare, gi
     assert list(kinds.values_list("kind", flat=True)).count("publication.landed") == 2
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(("how", "delete"), [("merge", True), ("squash", False)])
 def test_of_one_that_was_merged_another_takes_it_back(
     world: World, shop: Bare, github: Scripted, how: str, delete: bool
@@ -226,6 +227,7 @@ def test_of_one_that_was_merged_another_takes_it_back(
     assert set(shop.git("ls-tree", "--name-only", "main").split()) == {"a.txt", "src", "theirs.txt", "two.txt"}
 
 
+@pytest.mark.any_database
 def test_without_saying_what_was_squashed_the_new_one_would_take_nothing_back(
     world: World, shop: Bare, github: Scripted, monkeypatch: pytest.MonkeyPatch
 ):
