@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import IntegrityError
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from orchestration.domain.gating import UNKNOWN, GateMode, Known, Why, wants_gate_after
@@ -16,15 +17,17 @@ from orchestration.stages.transition import advance, moves, status_of
 
 MOST_NAMED = 5
 
-_live = PreparedRead(
-    lambda swarm: GateRun.objects.filter(swarm=swarm, status__in=GATE_LIVE).order_by().values_list("pk")[:1]
+_to_look_at = PreparedRead(
+    lambda swarm: Swarm.objects.filter(pk=swarm).values_list(
+        "repository__checks", Exists(GateRun.objects.filter(swarm=OuterRef("pk"), status__in=GATE_LIVE))
+    )
 )
 
 
 def look_after(swarm: Swarm) -> None:
     """Starts the gate of the tip where one is due, and tells what it said. Harmless however often it is called."""
-    gates = gate_mode(swarm) is GateMode.OPTIMISTIC and swarm.repository.checks
-    if not gates and not _live(swarm=swarm.pk):
+    [(checks, is_live)] = _to_look_at(swarm=swarm.pk)  # as they are now: `swarm` was read before all that landed
+    if not is_live and (gate_mode(swarm) is not GateMode.OPTIMISTIC or not checks):
         return
     swarm.refresh_from_db()
     live = list(swarm.gate_runs.filter(status__in=GATE_LIVE))

@@ -7,7 +7,9 @@ import pytest
 from orchestration.domain.events import Stage
 from orchestration.models import GateRun, Repository, Swarm
 from orchestration.stages import gate as gating
+from orchestration.stages.after import look_after
 from orchestration.stages.merge import merge
+from orchestration.stages.rows import swarm_row
 from orchestration.stages.steer import cancel
 from tests.stages.gates import GOOD, entries, queued, runs, said, work
 from tests.stages.world import Nudges, World
@@ -82,6 +84,15 @@ def test_where_nothing_is_to_be_gated_nothing_is(world: World, gate: str, checks
     queued(world, swarm, "one")
     merge(swarm.pk)
     assert (entries(), runs()) == ({"one": "landed"}, [])
+
+
+def test_checks_that_come_while_something_lands_are_run(world: World):
+    swarm = swarm_row(optimistic(world).pk)
+    queued(world, swarm, "one")
+    merge(swarm.pk)
+    Repository.objects.update(checks=[GOOD])
+    look_after(swarm)
+    assert runs() == ["waiting"]
 
 
 def test_nothing_is_gated_before_anything_landed_or_after_the_end(world: World):
