@@ -8,6 +8,7 @@ import pytest
 
 from orchestration.adapters.git.workspaces import Workspace, WorkspacePool
 from orchestration.demo.service import Answer, Request
+from orchestration.domain.errors import AdapterError, Failure
 from orchestration.stages.execute import execute
 from orchestration.stages.rows import store_of
 from tests.deadlines import PLENTY_S
@@ -38,3 +39,19 @@ def test_the_workspace_is_made_while_the_model_thinks(world: World, model: Model
     attempt.refresh_from_db()
     assert attempt.status == "complete"
     assert store_of(attempt.subtask.swarm).read_file(attempt.head_sha, "made.txt") == b"made\n"
+
+
+def test_without_a_workspace_nobody_waits_for_the_model(world: World, model: Model, monkeypatch: pytest.MonkeyPatch):
+    """What was held back for its call is free again, and the attempt tells what was wrong."""
+
+    def full(pool: WorkspacePool, sha: str) -> Workspace:
+        raise AdapterError(Failure.TRANSIENT, "The disk is full.")
+
+    monkeypatch.setattr(WorkspacePool, "acquire", full)
+    monkeypatch.setattr(Model, "__call__", lambda *_: Answer(held="for ever"))
+    attempt = world.assigned(world.running(budget_tokens=1_000_000))
+    execute(attempt.pk)
+    attempt.refresh_from_db()
+    assert (attempt.status, attempt.status_reason, attempt.steps) == ("failed", "The disk is full.", 0)
+    assert (attempt.reserved_tokens, attempt.subtask.swarm.reserved_tokens) == (0, 0)
+    world.service.wait_for(lambda: world.service.in_flight == 0)
