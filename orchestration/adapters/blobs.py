@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -67,14 +67,12 @@ class BlobStore:
 
 def _write(path: Path, content: bytes) -> None:
     """Beside it and then in its place."""
-    beside = path.with_name(f".{secrets.token_hex(8)}.new")
-    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with open(fd, "wb") as file:  # noqa: PTH123 - made with its mode
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
             file.write(content)
             file.flush()
-            os.fsync(fd)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
